@@ -1,0 +1,208 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// ErrClosed says that the host has been taken down.
+var ErrClosed = errors.New("host is closed")
+
+// Host is one network namespace, held by a goroutine on an OS thread of its own
+// that lives as long as the host. The namespace has no name: the kernel takes it
+// away when the thread, the processes and the sockets in it are gone.
+type Host struct {
+	Name string
+
+	ns     netns.NsHandle
+	links  *netlink.Handle // rtnetlink inside the host
+	work   chan func()
+	closed chan struct{}
+	once   sync.Once
+	// routes are put back when a link comes up again: the kernel drops a
+	// route with its link.
+	routes []netlink.Route
+}
+
+// newHost makes a host with nothing but a loopback.
+func newHost(name string) (*Host, error) {
+	h := &Host{Name: name, work: make(chan func()), closed: make(chan struct{})}
+	ready := make(chan error, 1)
+	go h.run(ready)
+	if err := <-ready; err != nil {
+		return nil, fmt.Errorf("make host %s: %w", name, err)
+	}
+	if err := h.start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("make host %s: %w", name, err), h.Close())
+	}
+	return h, nil
+}
+
+// run is the executor. It never unlocks its thread, so the thread ends with it,
+// and takes the processes that were started from it along (Pdeathsig).
+func (h *Host) run(ready chan<- error) {
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		ready <- refused("new network namespace", err)
+		return
+	}
+	ns, err := netns.Get()
+	if err != nil {
+		ready <- fmt.Errorf("open network namespace: %w", err)
+		return
+	}
+	h.ns = ns
+	ready <- nil
+	for {
+		select {
+		case fn := <-h.work:
+			fn()
+		case <-h.closed:
+			return
+		}
+	}
+}
+
+// start brings the loopback up and turns IPv6 off: its duplicate address
+// detection would disturb packet counters until a lab asks for IPv6.
+func (h *Host) start() error {
+	links, err := netlink.NewHandleAt(h.ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open rtnetlink: %w", err)
+	}
+	h.links = links
+	lo, err := links.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find loopback: %w", err)
+	}
+	if err := links.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("set loopback up: %w", err)
+	}
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err == nil {
+		return h.Sysctl("net.ipv6.conf.all.disable_ipv6", "1")
+	}
+	return nil
+}
+
+// Do runs fn on the host's own thread. Children that fn starts live in the host,
+// and die with it. Do not block in fn: the host has one such thread.
+func (h *Host) Do(fn func() error) error {
+	done := make(chan error, 1)
+	select {
+	case h.work <- func() { done <- fn() }:
+		return <-done
+	case <-h.closed:
+		return fmt.Errorf("use host %s: %w", h.Name, ErrClosed)
+	}
+}
+
+// visit runs fn on a thread that is inside the host for that long; fn may block.
+// Sockets that fn makes stay in the host.
+func (h *Host) visit(fn func() error) error {
+	select {
+	case <-h.closed:
+		return fmt.Errorf("use host %s: %w", h.Name, ErrClosed)
+	default:
+	}
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if err := netns.Set(h.ns); err != nil {
+			runtime.UnlockOSThread()
+			done <- fmt.Errorf("enter host %s: %w", h.Name, err)
+			return
+		}
+		err := fn()
+		if netns.Set(home) == nil {
+			runtime.UnlockOSThread() // else the thread ends with this goroutine
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// DialContext dials from the host. address is a literal IP address with a port:
+// a name would be looked up on another thread, in another namespace.
+func (h *Host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if _, err := netip.ParseAddrPort(address); err != nil {
+		return nil, fmt.Errorf("dial from host %s: %w", h.Name, err)
+	}
+	var conn net.Conn
+	err := h.visit(func() (err error) {
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// Listen listens for TCP on the host at a literal IP address with a port.
+func (h *Host) Listen(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	// Plain TCP: options set on an MPTCP listener are not inherited.
+	lc.SetMultipathTCP(false)
+	var ln net.Listener
+	err := h.visit(func() (err error) {
+		ln, err = lc.Listen(ctx, "tcp", address)
+		return err
+	})
+	return ln, err
+}
+
+// Sysctl sets a sysctl of the host's network namespace: "net.ipv4.ip_forward".
+func (h *Host) Sysctl(key, value string) error {
+	if !strings.HasPrefix(key, "net.") {
+		return fmt.Errorf("set %s on host %s: only net.* belongs to a host", key, h.Name)
+	}
+	path := filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
+	return h.Do(func() error {
+		if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
+			return fmt.Errorf("set %s=%s on host %s: %w", key, value, h.Name, err)
+		}
+		return nil
+	})
+}
+
+// addRoute adds a route that is put back whenever its link comes up again. A
+// zero dst is the default route.
+func (h *Host) addRoute(dst netip.Prefix, via netip.Addr, end *End) error {
+	route := netlink.Route{LinkIndex: end.index, Gw: via.AsSlice(), Dst: ipNet(dst)}
+	if err := h.links.RouteAdd(&route); err != nil {
+		return fmt.Errorf("add route to %s on host %s: %w", dst, h.Name, err)
+	}
+	h.routes = append(h.routes, route)
+	return nil
+}
+
+// Close ends the host's thread, and with it every process that was started from
+// it. It may be called twice.
+func (h *Host) Close() error {
+	var err error
+	h.once.Do(func() {
+		close(h.closed)
+		if h.links != nil {
+			h.links.Close()
+		}
+		err = h.ns.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("close host %s: %w", h.Name, err)
+	}
+	return nil
+}
+
+// ipNet is the netlink library's form of a prefix.
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

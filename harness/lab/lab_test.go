@@ -1,0 +1,243 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	if err := Sandbox(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	os.Exit(m.Run())
+}
+
+func build(t testing.TB, topology Topology) *Lab {
+	t.Helper()
+	l, err := topology()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// serve accepts on host at ip:port and says to each caller from where it came.
+func serve(t *testing.T, h *Host, ip netip.Addr) string {
+	t.Helper()
+	ln, err := h.Listen(t.Context(), netip.AddrPortFrom(ip, 7000).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(c, c.RemoteAddr())
+			t.Cleanup(func() { c.Close() })
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// dial connects and returns the connection and what the server sees as its peer.
+func dial(t *testing.T, h *Host, address string) (net.Conn, netip.AddrPort) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	c, err := h.DialContext(ctx, "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var seen string
+	if _, err := fmt.Fscanln(c, &seen); err != nil {
+		t.Fatal(err)
+	}
+	return c, netip.MustParseAddrPort(seen)
+}
+
+func TestDirectReachesTheServerFromBothSides(t *testing.T) {
+	l := build(t, Direct)
+	_, seen := dial(t, l.Visitor, serve(t, l.Server, l.VisitorSide))
+	if seen.Addr() != l.ends[AtVisitor].IP() {
+		t.Errorf("server sees the visitor as %s, want %s", seen.Addr(), l.ends[AtVisitor].IP())
+	}
+	_, seen = dial(t, l.Client, serve(t, l.Server, l.ClientSide))
+	if seen.Addr() != l.ends[AtClient].IP() {
+		t.Errorf("server sees the client as %s, want %s", seen.Addr(), l.ends[AtClient].IP())
+	}
+}
+
+func TestNATTranslatesAndForgets(t *testing.T) {
+	l := build(t, BehindNAT)
+	conn, seen := dial(t, l.Client, serve(t, l.Server, l.ClientSide))
+	if seen.Addr() != l.Router.Outer.IP() {
+		t.Errorf("server sees the client as %s, want the router's %s", seen.Addr(), l.Router.Outer.IP())
+	}
+	mappings, err := l.Router.Mappings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(mappings) != 1 || mappings[0].Inside.String() != conn.LocalAddr().String() || mappings[0].Outside != seen {
+		t.Fatalf("mappings are %v, want one of %s as %s", mappings, conn.LocalAddr(), seen)
+	}
+	n, err := l.Router.Forget()
+	if err != nil || n != 1 {
+		t.Fatalf("forgot %d mappings (%v), want 1", n, err)
+	}
+	if mappings, err = l.Router.Mappings(); err != nil || len(mappings) != 0 {
+		t.Fatalf("mappings after forgetting are %v (%v)", mappings, err)
+	}
+}
+
+func TestPulledCablePutsItsRouteBack(t *testing.T) {
+	l := build(t, BehindNAT)
+	address := serve(t, l.Server, l.ClientSide)
+	dial(t, l.Client, address)
+	end, err := l.End(AtClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := end.Down(); err != nil {
+		t.Fatal(err)
+	}
+	if up, _, err := end.State(); err != nil || up {
+		t.Fatalf("state after Down: up=%v, %v", up, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if c, err := l.Client.DialContext(ctx, "tcp", address); err == nil {
+		c.Close()
+		t.Fatal("dialled over a pulled cable")
+	}
+	if err := end.Up(); err != nil {
+		t.Fatal(err)
+	}
+	dial(t, l.Client, address) // the default route is back
+}
+
+func TestHostsDoNotTouchTheMachine(t *testing.T) {
+	before, err := os.ReadFile("/proc/thread-self/net/dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := build(t, BehindNAT)
+	after, err := os.ReadFile("/proc/thread-self/net/dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(before), "\n") != strings.Count(string(after), "\n") {
+		t.Errorf("interfaces of the machine changed:\n%s\n%s", before, after)
+	}
+	if err := l.Server.Sysctl("kernel.panic", "1"); err == nil {
+		t.Error("a host may set a sysctl of the machine")
+	}
+}
+
+func TestLabLeavesNothing(t *testing.T) {
+	count := func(dir string) int {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	once := func() {
+		l, err := BehindNAT()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once()
+	fds := count("/proc/self/fd")
+	for range 10 {
+		once()
+	}
+	if now := count("/proc/self/fd"); now > fds {
+		t.Errorf("10 labs leave %d file descriptors", now-fds)
+	}
+	// Threads end a moment after their hosts.
+	deadline := time.Now().Add(5 * time.Second)
+	for count("/proc/self/task") > 25 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d threads are left", count("/proc/self/task"))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestProcessRunsOnItsHostAndDiesWithIt(t *testing.T) {
+	l := build(t, Direct)
+	log := filepath.Join(t.TempDir(), "log")
+	p, err := l.Start(l.Server, Command{Role: "server", Argv: []string{"sh", "-c", "cat /proc/net/dev; echo end; exec sleep 1000"}, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for tail := p.Tail(1); len(tail) == 0 || tail[0] != "end"; tail = p.Tail(1) {
+		if time.Now().After(deadline) {
+			t.Fatal("no output")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if text := strings.Join(p.Tail(10), "\n"); !strings.Contains(text, "client:") || !strings.Contains(text, "visitor:") {
+		t.Errorf("process sees other interfaces than its host's:\n%s", text)
+	}
+	if !p.Running() {
+		t.Fatalf("process ended: %s", p.Status())
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if p.Running() || p.Status() != "signal: killed" {
+		t.Errorf("after Close the process is %s", p.Status())
+	}
+}
+
+func TestStartNamesWhatIsMissing(t *testing.T) {
+	l := build(t, Direct)
+	_, err := l.Start(l.Server, Command{Role: "server", Argv: []string{"/nowhere/tunnel"}, Log: filepath.Join(t.TempDir(), "log")})
+	if err == nil || !strings.Contains(err.Error(), "/nowhere/tunnel") {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := l.End("moon"); err == nil || !strings.Contains(err.Error(), "moon") {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := l.Client.DialContext(t.Context(), "tcp", "localhost:1"); err == nil || !strings.Contains(err.Error(), "localhost") {
+		t.Errorf("a name was dialled: %v", err)
+	}
+}
+
+func BenchmarkBehindNAT(b *testing.B) {
+	for b.Loop() {
+		l, err := BehindNAT()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command is a program to be started on a host.
+type Command struct {
+	Role string   // "server", "client": the process's name in the lab
+	Argv []string // Argv[0] is a path or is looked up in PATH
+	Env  []string // added to the harness's own environment
+	Log  string   // the file that its output goes to; made anew
+}
+
+// Process is a real process on a host.
+type Process struct {
+	Role string
+	Host *Host
+	Argv []string
+
+	cmd    *exec.Cmd
+	log    string
+	exited chan struct{}
+	err    error // of Wait; set before exited is closed
+}
+
+// Start starts a program on host h and enters it into the lab under its role. It
+// is killed when the lab is closed, or when the harness dies.
+func (l *Lab) Start(h *Host, c Command) (*Process, error) {
+	if len(c.Argv) == 0 {
+		return nil, fmt.Errorf("start %s: no command given", c.Role)
+	}
+	if err := os.MkdirAll(filepath.Dir(c.Log), 0o755); err != nil {
+		return nil, fmt.Errorf("start %s: make log folder: %w", c.Role, err)
+	}
+	log, err := os.Create(c.Log)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: make log: %w", c.Role, err)
+	}
+	defer log.Close()
+	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
+	cmd.Env = append(os.Environ(), c.Env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// A group of its own: Ctrl-C is the harness's to handle.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
+	if err := h.Do(cmd.Start); err != nil {
+		return nil, fmt.Errorf("start %s on host %s: %w", c.Role, h.Name, err)
+	}
+	p := &Process{Role: c.Role, Host: h, Argv: c.Argv, cmd: cmd, log: c.Log, exited: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.exited)
+	}()
+	l.Processes[c.Role] = p
+	return p, nil
+}
+
+// PID is the process's number inside the sandbox.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Exited is closed when the process has ended and has been waited for.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Running says whether the process has not yet ended.
+func (p *Process) Running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Status tells how the process ended: "exit status 2", "signal: killed"; it is
+// "running" before that.
+func (p *Process) Status() string {
+	if p.Running() {
+		return "running"
+	}
+	if p.err == nil {
+		return "exit status 0"
+	}
+	return p.err.Error()
+}
+
+// Signal sends sig. A process that has ended already is no error.
+func (p *Process) Signal(sig os.Signal) error {
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("send %v to %s: %w", sig, p.Role, err)
+	}
+	return nil
+}
+
+// Kill sends SIGKILL and waits until the process is gone.
+func (p *Process) Kill() error {
+	if err := p.Signal(unix.SIGKILL); err != nil {
+		return err
+	}
+	<-p.exited
+	return nil
+}
+
+// Stop sends SIGTERM and waits; a process that is still there when ctx ends is
+// killed, and that is an error.
+func (p *Process) Stop(ctx context.Context) error {
+	if err := p.Signal(unix.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-p.exited:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("stop %s: it did not end on SIGTERM: %w", p.Role, context.Cause(ctx)), p.Kill())
+	}
+}
+
+// tailBytes is how much of a log Tail looks at.
+const tailBytes = 8 << 10
+
+// Tail is the last lines that the process printed, at most n.
+func (p *Process) Tail(n int) []string {
+	f, err := os.Open(p.log)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if size, err := f.Seek(0, io.SeekEnd); err == nil {
+		_, _ = f.Seek(max(0, size-tailBytes), io.SeekStart) // from the start is as good
+	}
+	text, err := io.ReadAll(io.LimitReader(f, tailBytes))
+	if err != nil {
+		return nil
+	}
+	lines := strings.Split(string(bytes.TrimRight(text, "\n")), "\n")
+	if len(lines) == 1 && lines[0] == "" {
+		return nil
+	}
+	return lines[max(0, len(lines)-n):]
+}

@@ -1,0 +1,219 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// stageEnv marks the re-executed program.
+const stageEnv = "HALFOPEN_SANDBOX"
+
+// home is the network namespace that the program came from and stays in.
+var home netns.NsHandle = -1
+
+func init() {
+	// Pins main on the leader thread: /proc/self/ns and /proc/net show the
+	// leader's namespaces, and no host's executor may ever own it.
+	runtime.LockOSThread()
+}
+
+// Sandbox re-executes the program once, in new user, mount and pid namespaces
+// with a /proc of their own, and returns in the re-executed program only (there
+// it is pid 1). It stays in the network namespace that it came from, so that
+// Ginkgo's parallel processes reach each other. Call it first in main or
+// TestMain.
+//
+// The outer program waits, passes SIGTERM on, leaves SIGINT to the inner one
+// (the terminal sends it to both), and exits as the inner one does. If the outer
+// one's parent dies, it dies, and with it every process of the sandbox: nothing
+// has to be cleaned up, whatever is killed.
+//
+// As root the program goes on without a user namespace where that is refused.
+// The error says what refused, and what helps.
+func Sandbox() error {
+	if os.Getenv(stageEnv) == "" {
+		return outer()
+	}
+	if err := os.Unsetenv(stageEnv); err != nil {
+		return fmt.Errorf("enter sandbox: %w", err)
+	}
+	return inner()
+}
+
+// outer never returns nil: it exits with the inner program's status.
+func outer() error {
+	parent := os.Getppid()
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("enter sandbox: follow the parent into death: %w", err)
+	}
+	if os.Getppid() != parent {
+		os.Exit(1) // the parent died before the kernel knew that we follow it
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
+	cmd, err := reexec()
+	if err != nil {
+		return err
+	}
+	go func() {
+		for s := range signals {
+			if s == unix.SIGTERM {
+				_ = cmd.Process.Signal(s) // fails only if the inner program is gone, and then we go too
+			}
+		}
+	}()
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		os.Exit(0)
+	case errors.As(err, &exit) && exit.Exited():
+		os.Exit(exit.ExitCode())
+	case errors.As(err, &exit):
+		os.Exit(128 + int(exit.Sys().(syscall.WaitStatus).Signal()))
+	}
+	return fmt.Errorf("enter sandbox: wait: %w", err)
+}
+
+// reexec starts the inner program, as root without a user namespace if need be.
+func reexec() (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("enter sandbox: find own program: %w", err)
+	}
+	root := os.Geteuid() == 0
+	try := func(user bool) (*exec.Cmd, error) {
+		attr := &syscall.SysProcAttr{
+			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID,
+			Pdeathsig:  unix.SIGKILL,
+		}
+		if user {
+			attr.Cloneflags |= unix.CLONE_NEWUSER
+			attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+			attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+			if root {
+				// Root keeps its power over everybody's files.
+				attr.UidMappings, attr.GidMappings = ownMap("uid_map"), ownMap("gid_map")
+				attr.GidMappingsEnableSetgroups = true
+			}
+		}
+		cmd := exec.Command(self, os.Args[1:]...)
+		cmd.Args[0] = os.Args[0]
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		cmd.Env = append(os.Environ(), stageEnv+"=1")
+		cmd.SysProcAttr = attr
+		return cmd, cmd.Start()
+	}
+	cmd, err := try(true)
+	if err != nil && root {
+		cmd, err = try(false)
+	}
+	if err != nil {
+		return nil, refused("new user, mount and pid namespaces", err)
+	}
+	return cmd, nil
+}
+
+// ownMap is the identity map over the ids that this process's user namespace has.
+func ownMap(name string) []syscall.SysProcIDMap {
+	text, err := os.ReadFile(filepath.Join("/proc/self", name))
+	var ids []syscall.SysProcIDMap
+	if err == nil {
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) != 3 {
+				continue
+			}
+			inside, err1 := strconv.Atoi(f[0])
+			size, err2 := strconv.Atoi(f[2])
+			if err1 == nil && err2 == nil {
+				ids = append(ids, syscall.SysProcIDMap{ContainerID: inside, HostID: inside, Size: size})
+			}
+		}
+	}
+	if ids == nil {
+		ids = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+	}
+	return ids
+}
+
+// inner makes the sandbox's own /proc and begins to reap.
+func inner() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return refused("private mounts", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return refused("mount /proc", err)
+	}
+	// The legacy iptables wants a lock in /run, where an ordinary user may not
+	// write; every host here has its own rules, and one caller at a time.
+	if os.Getenv("XTABLES_LOCKFILE") == "" {
+		lock := filepath.Join(os.TempDir(), fmt.Sprintf("halfopen-xtables-%d.lock", os.Geteuid()))
+		if err := os.Setenv("XTABLES_LOCKFILE", lock); err != nil {
+			return fmt.Errorf("enter sandbox: %w", err)
+		}
+	}
+	// An ordinary user's PATH often lacks the folders of iptables.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
+		return fmt.Errorf("enter sandbox: %w", err)
+	}
+	ns, err := netns.Get()
+	if err != nil {
+		return fmt.Errorf("enter sandbox: open own network namespace: %w", err)
+	}
+	home = ns
+	go reap()
+	return nil
+}
+
+// reap collects children that nobody waits for: processes whose parent died fall
+// to pid 1. One that is seen as a zombie twice, a second apart, has no waiter.
+func reap() {
+	before := map[int]bool{}
+	for range time.Tick(time.Second) {
+		now := zombies()
+		for pid := range now {
+			if before[pid] {
+				_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // gone already is as good
+			}
+		}
+		before = now
+	}
+}
+
+// zombies are the dead children of this process, by pid.
+func zombies() map[int]bool {
+	found := map[int]bool{}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return found
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == 1 {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		if err != nil {
+			continue
+		}
+		// "pid (name) state ppid ...": the name may hold anything.
+		rest := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		if len(rest) > 1 && rest[0] == "Z" && rest[1] == "1" {
+			found[pid] = true
+		}
+	}
+	return found
+}

@@ -1,0 +1,180 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Place is where in a lab something happens: at the end of the cable by which a
+// host is reached, on that host's side.
+type Place string
+
+// The places of every topology. At the server it is the cable towards the
+// clients; visitors come by another.
+const (
+	AtVisitor Place = "visitor"
+	AtServer  Place = "server"
+	AtClient  Place = "client"
+	AtOrigin  Place = "origin"
+)
+
+// Lab is the hosts, links and routers of one spec. Close takes all of it down.
+type Lab struct {
+	Name    string
+	Drawing string // ASCII
+
+	Visitor, Server, Client, Origin *Host
+	Router                          *NAT // nil where there is none
+
+	// ServerIP is where visitors and clients reach the server; they come by
+	// different cables, and so by different addresses.
+	VisitorSide, ClientSide netip.Addr
+	// OriginIP is where the client reaches the origin.
+	OriginIP netip.Addr
+
+	Processes map[string]*Process // by role, the ones that run or ran last
+
+	ends  map[Place]*End
+	hosts []*Host
+}
+
+// Topology builds a lab.
+type Topology func() (*Lab, error)
+
+const directDrawing = `visitor ---- server ---- client ---- origin`
+
+// Direct is the shortest lab: no router between the server and the client.
+//
+//	visitor ---- server ---- client ---- origin
+func Direct() (*Lab, error) {
+	l := &Lab{Name: "Direct", Drawing: directDrawing}
+	return l.build(func() error {
+		if err := l.edges(); err != nil {
+			return err
+		}
+		tunnel, err := l.connect(l.Server, l.Client, 2)
+		if err != nil {
+			return err
+		}
+		l.ClientSide = tunnel.A.IP()
+		l.ends[AtServer], l.ends[AtClient] = tunnel.A, tunnel.B
+		return nil
+	})
+}
+
+const behindNATDrawing = `visitor ---- server ---- router ---- client ---- origin
+                          NAT`
+
+// BehindNAT has a client behind a router that masquerades.
+//
+//	visitor ---- server ---- router ---- client ---- origin
+//	                          NAT
+func BehindNAT() (*Lab, error) {
+	l := &Lab{Name: "BehindNAT", Drawing: behindNATDrawing}
+	return l.build(func() error {
+		if err := l.edges(); err != nil {
+			return err
+		}
+		router, err := l.host("router")
+		if err != nil {
+			return err
+		}
+		outer, err := l.connect(l.Server, router, 2)
+		if err != nil {
+			return err
+		}
+		inner, err := l.connect(router, l.Client, 4)
+		if err != nil {
+			return err
+		}
+		// The server has no route to the client's network: what leaves the
+		// router untranslated gets no answer, as on the internet.
+		if err := l.Client.addRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), inner.A.IP(), inner.B); err != nil {
+			return err
+		}
+		if l.Router, err = masquerade(router, outer.B, inner.A); err != nil {
+			return err
+		}
+		l.ClientSide = outer.A.IP()
+		l.ends[AtServer], l.ends[AtClient] = outer.A, inner.B
+		return nil
+	})
+}
+
+// build runs fn, and takes down what there is if it fails.
+func (l *Lab) build(fn func() error) (*Lab, error) {
+	l.ends, l.Processes = map[Place]*End{}, map[string]*Process{}
+	if err := fn(); err != nil {
+		return nil, errors.Join(fmt.Errorf("build lab %s: %w", l.Name, err), l.Close())
+	}
+	return l, nil
+}
+
+// edges makes the four hosts that every topology has, the visitor's cable to the
+// server, and the client's to the origin.
+func (l *Lab) edges() error {
+	for _, h := range []struct {
+		name string
+		at   **Host
+	}{{"visitor", &l.Visitor}, {"server", &l.Server}, {"client", &l.Client}, {"origin", &l.Origin}} {
+		host, err := l.host(h.name)
+		if err != nil {
+			return err
+		}
+		*h.at = host
+	}
+	front, err := l.connect(l.Visitor, l.Server, 1)
+	if err != nil {
+		return err
+	}
+	back, err := l.connect(l.Client, l.Origin, 3)
+	if err != nil {
+		return err
+	}
+	l.VisitorSide, l.OriginIP = front.B.IP(), back.B.IP()
+	l.ends[AtVisitor], l.ends[AtOrigin] = front.A, back.B
+	return nil
+}
+
+func (l *Lab) host(name string) (*Host, error) {
+	h, err := newHost(name)
+	if err != nil {
+		return nil, err
+	}
+	l.hosts = append(l.hosts, h)
+	return h, nil
+}
+
+// connect lays a cable with the network 10.n.0.0/24.
+func (l *Lab) connect(a, b *Host, n byte) (*Link, error) {
+	return connect(a, b, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, n, 0, 0}), 24))
+}
+
+// End is the end of the cable at a place.
+func (l *Lab) End(at Place) (*End, error) {
+	e, ok := l.ends[at]
+	if !ok {
+		return nil, fmt.Errorf("find place %q: lab %s has none of that name", at, l.Name)
+	}
+	return e, nil
+}
+
+// Close kills every process of the lab and takes its hosts down.
+func (l *Lab) Close() error {
+	var errs []error
+	for _, p := range l.Processes {
+		errs = append(errs, p.Kill())
+	}
+	// Interfaces before namespaces: a veth pair dies with either end, but the
+	// kernel takes a namespace away only some time after its last user.
+	for _, e := range l.ends {
+		if link, err := e.link(); err == nil {
+			_ = e.Host.links.LinkDel(link) // the pair may be gone by its other end
+		}
+	}
+	for _, h := range l.hosts {
+		errs = append(errs, h.Close())
+	}
+	return errors.Join(errs...)
+}

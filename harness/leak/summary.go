@@ -1,0 +1,89 @@
+package leak
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// Confidence of every bound that a run states.
+const Confidence = 0.95
+
+// Summarize is the summary of a whole record. Report is left empty: it is the
+// renderer's to name.
+func Summarize(events []record.Event) record.Summary {
+	s := record.Summary{Specs: map[record.Verdict]int{}}
+	var all []record.Verdict
+	var first *record.Judgement
+	bySpec := map[string]record.Verdict{}
+	var seen []string
+	for _, e := range events {
+		switch {
+		case e.Run != nil:
+			s.Target, s.Mutant, s.Seed, s.Replay = e.Run.Target, e.Run.Mutant, e.Run.Seed, e.Run.Command
+		case e.Verdict != nil:
+			v := e.Verdict
+			all = append(all, v.Verdict)
+			if old, ok := bySpec[e.Spec]; !ok {
+				seen = append(seen, e.Spec)
+				bySpec[e.Spec] = v.Verdict
+			} else {
+				bySpec[e.Spec] = Worst(old, v.Verdict)
+			}
+			if v.Verdict != record.Skipped && v.Verdict != record.Inconclusive {
+				s.Exposures += v.Exposures
+				s.FaultEvents += v.FaultEvents
+			}
+			if e.Cycle > 0 {
+				s.Cycles = max(s.Cycles, e.Cycle)
+			}
+			if first == nil || order[v.Verdict] > order[first.Verdict] {
+				first = v
+			}
+		case e.Finish != nil:
+			s.Duration = e.Finish.Duration
+			s.Interrupted = s.Interrupted || e.Finish.Reason == "interrupted"
+		}
+	}
+	for _, id := range seen {
+		s.Specs[bySpec[id]]++
+	}
+	if s.Duration == 0 && len(events) > 0 {
+		s.Duration = events[len(events)-1].At.Sub(events[0].At).Seconds()
+	}
+	s.Verdict = Worst(all...)
+	s.ExitCode = ExitCode(s.Verdict)
+	s.Bounds = Limits(s.Exposures, s.FaultEvents)
+	switch {
+	case first == nil:
+		s.Reason = "nothing was judged: no spec ran to its verdict"
+	case s.Verdict == record.Pass:
+		s.Reason = fmt.Sprintf("nothing outlived its window: %d connections went through %d faults", s.Exposures, s.FaultEvents)
+	default:
+		s.Reason = first.Reason
+	}
+	return s
+}
+
+// Limits are the bounds that n clean exposures and m clean fault events give:
+// with 95 % confidence the chance of a leak is below 1 - 0.05^(1/n), about 3/n
+// ("rule of three", Hanley and Lippman-Hand 1983), for each of them. Exposures
+// of one fault are not independent of each other, so both are stated. None for
+// a count of zero.
+func Limits(exposures, faultEvents int) []record.Limit {
+	var limits []record.Limit
+	for _, c := range []struct {
+		n   int
+		per string
+	}{{exposures, "exposure"}, {faultEvents, "fault event"}} {
+		if c.n == 0 {
+			continue
+		}
+		limits = append(limits, record.Limit{
+			Resource: "sockets, fds, goroutines", Unit: "leaks", Per: c.per, Confidence: Confidence,
+			Value: 1 - math.Pow(1-Confidence, 1/float64(c.n)),
+		})
+	}
+	return limits
+}

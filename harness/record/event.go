@@ -1,0 +1,213 @@
+// Package record is the record of a run: one JSON line an event, in and out.
+// Everything that a report shows is in the record, and a stored record can be
+// judged and drawn again. The package imports nothing else of the project, so
+// that every room can share its nouns.
+package record
+
+import "time"
+
+// Version of the record's form. A reader refuses a record with another one.
+const Version = 1
+
+// Event is one line of run.jsonl. Exactly one of the pointers is set, and Kind
+// names it.
+type Event struct {
+	At   time.Time `json:"at"`
+	Kind Kind      `json:"kind"`
+	// Spec is the ID of the spec that the event belongs to, unique in a run;
+	// empty for events of the run itself.
+	Spec string `json:"spec,omitempty"`
+	// Cycle counts the cycles of a soak from 1; 0 outside a soak.
+	Cycle int `json:"cycle,omitempty"`
+
+	Run      *Run       `json:"run,omitempty"`
+	Begin    *Spec      `json:"begin,omitempty"`
+	Process  *Process   `json:"process,omitempty"`
+	Load     *Load      `json:"load,omitempty"`
+	Fault    *Fault     `json:"fault,omitempty"`
+	Window   *Window    `json:"window,omitempty"`
+	Point    *Point     `json:"point,omitempty"`
+	Snapshot *Snapshot  `json:"snapshot,omitempty"`
+	Service  *Service   `json:"service,omitempty"`
+	Verdict  *Judgement `json:"verdict,omitempty"`
+	End      *End       `json:"end,omitempty"`
+	Finish   *Finish    `json:"finish,omitempty"`
+}
+
+// Kind names what an event tells.
+type Kind string
+
+// The kinds of events, in the order in which a spec writes them.
+const (
+	KindRun      Kind = "run"      // first line: what runs, where, against which target
+	KindBegin    Kind = "begin"    // a spec begins
+	KindProcess  Kind = "process"  // a process started, became ready, or exited
+	KindLoad     Kind = "load"     // visitors are on
+	KindFault    Kind = "fault"    // a fault was injected, witnessed or healed
+	KindWindow   Kind = "window"   // the window, computed before it passes
+	KindPoint    Kind = "point"    // one cheap sample for the timeline
+	KindSnapshot Kind = "snapshot" // B, E, F or G of one process
+	KindService  Kind = "service"  // what visitors got after the heal
+	KindVerdict  Kind = "verdict"  // the judge's word on a spec, or on a cycle of a soak
+	KindEnd      Kind = "end"      // a spec ended
+	KindFinish   Kind = "finish"   // the run ended
+)
+
+// Run is the head of a record.
+type Run struct {
+	Version int    `json:"version"`
+	Name    string `json:"name"` // "soak", "scenarios", ...
+	Seed    int64  `json:"seed"`
+	Command string `json:"command"` // as typed, to be typed again
+	// Target is the name of the system under test; TargetFile its YAML, relative
+	// to the main module if it lies inside; TargetHash the SHA-256 of that file.
+	Target     string `json:"target"`
+	TargetFile string `json:"target_file"`
+	TargetHash string `json:"target_hash"`
+	// Mutant is the leak planted in the target, "" for none.
+	Mutant      string      `json:"mutant,omitempty"`
+	Settings    Settings    `json:"settings"`
+	Environment Environment `json:"environment"`
+}
+
+// Environment is where a run ran.
+type Environment struct {
+	Kernel   string  `json:"kernel"`
+	OS       string  `json:"os"`
+	Go       string  `json:"go"`
+	CPUs     int     `json:"cpus"`
+	Load1    float64 `json:"load1"` // load average over 1 minute, at the start
+	Iptables string  `json:"iptables"`
+	User     string  `json:"user"` // "root" or "ordinary user"
+	Commit   string  `json:"commit,omitempty"`
+}
+
+// Settings are the target's dead-peer detectors, as its file states them. All
+// times in seconds; 0 means that the target has no such detector.
+type Settings struct {
+	KeepaliveIdle     float64 `json:"keepalive_idle"`
+	KeepaliveInterval float64 `json:"keepalive_interval"`
+	KeepaliveCount    int     `json:"keepalive_count"`
+	UserTimeout       float64 `json:"user_timeout"`
+	HeartbeatInterval float64 `json:"heartbeat_interval"`
+	HeartbeatDeadline float64 `json:"heartbeat_deadline"`
+	HalfClose         float64 `json:"half_close"`
+	Handshake         float64 `json:"handshake"`
+	Flush             float64 `json:"flush"`
+	Dial              float64 `json:"dial"`
+	BackoffCap        float64 `json:"backoff_cap"`
+	BackoffJitter     float64 `json:"backoff_jitter"` // fraction of the cap, 0.5 = up to half more
+}
+
+// Spec is one spec: a story, or the whole soak.
+type Spec struct {
+	Name     string   `json:"name"`  // full text, containers first
+	Suite    string   `json:"suite"` // "catalogue" or "soak"
+	File     string   `json:"file"`  // relative to the main module
+	Line     int      `json:"line"`
+	Labels   []string `json:"labels,omitempty"`
+	Topology string   `json:"topology,omitempty"` // the ASCII drawing
+	Replay   string   `json:"replay"`             // the command that runs this spec again
+}
+
+// Process is a change in the life of one process.
+type Process struct {
+	Role string   `json:"role"` // "server", "client", "newcomer"
+	Host string   `json:"host"`
+	PID  int      `json:"pid"`
+	Argv []string `json:"argv,omitempty"`
+	What string   `json:"what"` // "started", "ready", "exited", "stopped"
+	// Detail is the exit status or signal; Tail the last lines that it printed.
+	Detail string   `json:"detail,omitempty"`
+	Tail   []string `json:"tail,omitempty"`
+}
+
+// Load says which visitors are on when the fault comes.
+type Load struct {
+	Visitors map[string]int `json:"visitors"` // by protocol: "http", "websocket", "tcp"
+	Traffic  string         `json:"traffic"`  // "idle" or "in flight"
+	Bytes    int64          `json:"bytes"`    // checked so far, both ways
+}
+
+// Class says how a fault ends a connection, and so which rows of the window
+// table apply to those that went through it.
+type Class string
+
+// The classes of faults.
+const (
+	Closed Class = "closed" // the kernel of the peer says FIN or RST at once
+	Silent Class = "silent" // no packet ever comes again
+)
+
+// Fault is one phase of one fault.
+type Fault struct {
+	ID    int    `json:"id"`   // counts the faults of a spec from 1
+	Name  string `json:"name"` // "kill -9", "cable pulled", "NAT expiry (silent)"
+	Place string `json:"place"`
+	Class Class  `json:"class"`
+	Phase string `json:"phase"` // "injected", "witnessed", "healed"
+	// Witness is the proof that the fault bit; for a fault without effect, what
+	// was looked for and not found (Bit is false then).
+	Witness string `json:"witness,omitempty"`
+	Bit     bool   `json:"bit,omitempty"`
+	// Exposures counts the server's connections that went through the fault.
+	Exposures int `json:"exposures,omitempty"`
+}
+
+// Window is the longest time that a correct target may need, computed before
+// it passes. Seconds from the fault.
+type Window struct {
+	Upper    float64 `json:"upper"`    // W
+	Slack    float64 `json:"slack"`    // S, not part of W
+	Deadline float64 `json:"deadline"` // W + S: a survivor is late from here on
+	Last     float64 `json:"last"`     // T2: a survivor has leaked from here on
+	Lower    float64 `json:"lower"`    // a healthy connection must live this long
+	Rows     []Bound `json:"rows"`
+}
+
+// Bound is one detector's word on one class of sockets.
+type Bound struct {
+	Role     string  `json:"role"`     // "server", "client"
+	Sockets  string  `json:"sockets"`  // "sessions", "visitors"
+	Detector string  `json:"detector"` // "heartbeat deadline", "TCP_USER_TIMEOUT", ...
+	Formula  string  `json:"formula"`  // with the numbers put in
+	Earliest float64 `json:"earliest"`
+	Latest   float64 `json:"latest"` // -1: never
+	Decides  bool    `json:"decides"`
+}
+
+// Point is one cheap sample of one process, for the timeline.
+type Point struct {
+	Role    string         `json:"role"`
+	PID     int            `json:"pid"`
+	FDs     int            `json:"fds"`
+	Sockets map[string]int `json:"sockets"` // owned by the process, by RFC 9293 state
+	Kernel  map[string]int `json:"kernel"`  // of its host, owned by no process: orphans, TIME_WAIT
+	RssAnon int64          `json:"rss_anon"`
+	// Expected is false for a connection that is still there after the fault
+	// and should not be: the number of such survivors.
+	Survivors int `json:"survivors"`
+}
+
+// Service is what one client's visitors got after the heal.
+type Service struct {
+	Client string  `json:"client"` // "returning" or "new"
+	OK     bool    `json:"ok"`
+	After  float64 `json:"after"` // seconds from the heal to the first whole round of visits
+	Limit  float64 `json:"limit"` // R
+	Error  string  `json:"error,omitempty"`
+}
+
+// End is how Ginkgo saw a spec end.
+type End struct {
+	State    string  `json:"state"` // "passed", "failed", "skipped", "interrupted", "panicked"
+	Failure  string  `json:"failure,omitempty"`
+	Duration float64 `json:"duration"` // seconds
+}
+
+// Finish is the last event of a run.
+type Finish struct {
+	Reason   string  `json:"reason"` // "done", "interrupted", "set-up failed"
+	Duration float64 `json:"duration"`
+	Detail   string  `json:"detail,omitempty"`
+}

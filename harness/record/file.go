@@ -1,0 +1,96 @@
+package record
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// FileName is the record's name in a run folder.
+const FileName = "run.jsonl"
+
+// Writer appends events to the record of a run. Several processes may write to
+// one record: each event is one write(2) to a file opened with O_APPEND.
+type Writer struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+// Append opens the record in the run folder dir, and makes it if it is missing.
+// Close it when the process writes no more.
+func Append(dir string) (*Writer, error) {
+	f, err := os.OpenFile(filepath.Join(dir, FileName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open record: %w", err)
+	}
+	return &Writer{file: f}, nil
+}
+
+// Write appends one event.
+func (w *Writer) Write(e Event) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("write record: encode %s: %w", e.Kind, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, err := w.file.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("write record: %w", err)
+	}
+	return nil
+}
+
+// Close closes the record's file.
+func (w *Writer) Close() error { return w.file.Close() }
+
+// ErrCut says that the record's last line is not whole: the run was killed, or
+// the disk was full.
+var ErrCut = errors.New("record is cut off in its last line")
+
+// Read reads the record in the run folder dir. A record that is cut off in its
+// last line gives the events before it together with ErrCut; a damaged line
+// before the last is an error that names it.
+func Read(dir string) ([]Event, error) {
+	f, err := os.Open(filepath.Join(dir, FileName))
+	if err != nil {
+		return nil, fmt.Errorf("read record: %w", err)
+	}
+	defer f.Close()
+	return Decode(f)
+}
+
+// Decode reads events, one JSON value a line, as Read does.
+func Decode(r io.Reader) ([]Event, error) {
+	var events []Event
+	in := bufio.NewReaderSize(r, 1<<16)
+	for n := 1; ; n++ {
+		line, err := in.ReadBytes('\n')
+		last := errors.Is(err, io.EOF)
+		if err != nil && !last {
+			return events, fmt.Errorf("read record: line %d: %w", n, err)
+		}
+		if last && len(bytes.TrimSpace(line)) == 0 {
+			return events, nil
+		}
+		var e Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			if last {
+				return events, ErrCut
+			}
+			return events, fmt.Errorf("read record: line %d: %w", n, err)
+		}
+		if e.Run != nil && e.Run.Version != Version {
+			return events, fmt.Errorf("read record: its version is %d, this program reads %d", e.Run.Version, Version)
+		}
+		events = append(events, e)
+		if last {
+			return events, nil
+		}
+	}
+}

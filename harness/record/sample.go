@@ -1,0 +1,109 @@
+package record
+
+import "time"
+
+// Label names the moment of a snapshot.
+type Label string
+
+// The four snapshots of a round.
+const (
+	Baseline  Label = "B" // idle, logins up, after the warm-up
+	Exposed   Label = "E" // loaded, just before the fault
+	WindowEnd Label = "F" // the window is over
+	Settled   Label = "G" // healed, service back, quiescent
+)
+
+// Snapshot is everything that one process holds at one of the four moments.
+type Snapshot struct {
+	Label  Label  `json:"label"`
+	Sample Sample `json:"sample"`
+}
+
+// Sample is what a process holds at one moment. What belongs to the observer
+// (its own connection and the goroutines that serve it) is already taken out,
+// by identity.
+type Sample struct {
+	Role string    `json:"role"`
+	PID  int       `json:"pid"`
+	At   time.Time `json:"at"`
+	// FDs are the descriptors of /proc/PID/fd, by number.
+	FDs []FD `json:"fds"`
+	// Sockets are the process's own TCP sockets, each joined with its FD.
+	Sockets []Socket `json:"sockets"`
+	// Kernel are TCP sockets of the process's host that no process holds:
+	// orphans and TIME_WAIT, which have inode 0.
+	Kernel []Socket `json:"kernel,omitempty"`
+	// States counts the process's sockets by RFC 9293 state, from gopsutil: a
+	// second account beside Sockets.
+	States  map[string]int `json:"states"`
+	Threads int            `json:"threads"`
+	Memory  Memory         `json:"memory"`
+	// Groups are the goroutines by stack signature, from the pprof profile;
+	// Goroutines the same by identity, from debug=2. Both empty where the
+	// target offers no pprof.
+	Groups     []Group     `json:"groups,omitempty"`
+	Goroutines []Goroutine `json:"goroutines,omitempty"`
+}
+
+// FD is one descriptor.
+type FD struct {
+	Number int    `json:"fd"`
+	Target string `json:"target"` // the link's text: "socket:[4711]", "/dev/null", "anon_inode:[eventpoll]"
+	Inode  uint64 `json:"inode,omitempty"`
+}
+
+// Socket is one TCP socket as sock_diag tells it.
+type Socket struct {
+	FD     int    `json:"fd"` // -1: held by no process
+	Inode  uint64 `json:"inode"`
+	Local  string `json:"local"`  // "10.0.1.1:4443"
+	Remote string `json:"remote"` // "0.0.0.0:0" for a listener
+	State  string `json:"state"`  // ESTABLISHED, CLOSE_WAIT, ... (RFC 9293 names with an underscore)
+	// Timer is the kernel's running timer: "none", "retransmit", "keepalive",
+	// "timewait" or "persist"; Expires the seconds until it fires; Retries its
+	// unanswered retransmissions or probes.
+	Timer   string  `json:"timer"`
+	Expires float64 `json:"expires,omitempty"`
+	Retries int     `json:"retries,omitempty"`
+	RecvQ   int     `json:"recv_q"` // bytes not yet read by the process
+	SendQ   int     `json:"send_q"` // bytes not yet acknowledged by the peer
+	// Silence is how long no packet has come from the peer, in seconds.
+	Silence float64 `json:"silence,omitempty"`
+}
+
+// Memory in bytes.
+type Memory struct {
+	RSS     int64 `json:"rss"`
+	RssAnon int64 `json:"rss_anon"`
+	// Freed is true if the target gave back free memory (debug.FreeOSMemory)
+	// just before RssAnon was read.
+	Freed bool `json:"freed,omitempty"`
+}
+
+// Goroutine is one goroutine.
+type Goroutine struct {
+	ID    int64  `json:"id"`
+	State string `json:"state"` // "IO wait", "select", "chan receive", ...
+	// Minutes is for how long it has been in State, as the runtime prints it: 0
+	// below one minute.
+	Minutes int `json:"minutes,omitempty"`
+	// Labels are the target's pprof labels: role, session, peer.
+	Labels  map[string]string `json:"labels,omitempty"`
+	Frames  []Frame           `json:"frames"` // leaf first
+	Creator Frame             `json:"creator"`
+	Parent  int64             `json:"parent,omitempty"` // ID of the goroutine that created it
+}
+
+// Frame is one call.
+type Frame struct {
+	Func string `json:"func"` // with the package path, without arguments
+	File string `json:"file"`
+	Line int    `json:"line"`
+}
+
+// Group is a number of goroutines with one signature: the function names from
+// the leaf to the creator, without addresses, arguments and lines.
+type Group struct {
+	Signature string `json:"signature"` // names joined by " < ", leaf first
+	Count     int    `json:"count"`
+}
