@@ -1,0 +1,32 @@
+# make soak is the main job. make turns every failure into 2: for the exit codes
+# 0 pass, 1 leak, 2 set-up, 3 inconclusive, call scripts/soak itself.
+
+DURATION ?= 10m
+export DURATION
+
+cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
+
+.PHONY: help soak test lint build clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo '  make turns every failure into 2; scripts/soak itself exits with'
+	@echo '  0 pass, 1 leak, 2 usage or set-up, 3 inconclusive.'
+
+soak: ## the quick catalogue, then faults in cycles for DURATION (10m)
+	@scripts/soak
+
+test: ## the checks of every commit; the last line is the count
+	@scripts/test
+
+lint: ## the checks that run nothing: format, vet, staticcheck, modules
+	@scripts/test lint
+
+build: ## everything, and the commands into bin/
+	go build ./...
+	go build -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/soak ./harness/cmd/mutate ./reports/cmd/leakreport
+
+clean: ## what builds left; RUNS=1 removes the results of runs too
+	rm -rf bin "$(cache)"
+	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/bench reports/targets)

@@ -1,0 +1,7 @@
+package main
+
+import "testing"
+
+func helper() {}
+
+func TestNothing(t *testing.T) { helper() }
