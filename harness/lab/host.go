@@ -78,9 +78,9 @@ func (h *Host) run(ready chan<- error) {
 // start brings the loopback up and turns IPv6 off: its duplicate address
 // detection would disturb packet counters until a lab asks for IPv6.
 func (h *Host) start() error {
-	links, err := netlink.NewHandleAt(h.ns, unix.NETLINK_ROUTE)
+	links, err := h.netlink(unix.NETLINK_ROUTE)
 	if err != nil {
-		return fmt.Errorf("open rtnetlink: %w", err)
+		return err
 	}
 	h.links = links
 	lo, err := links.LinkByName("lo")
@@ -108,6 +108,21 @@ func (h *Host) Do(fn func() error) error {
 	}
 }
 
+// netlink opens a netlink handle inside the host. It is opened on the host's own
+// thread: the library's NewHandleAt enters the namespace on the caller's and then
+// cannot go back, for the namespace we came from belongs to somebody else.
+func (h *Host) netlink(family int) (*netlink.Handle, error) {
+	var handle *netlink.Handle
+	err := h.Do(func() (err error) {
+		handle, err = netlink.NewHandle(family)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open netlink on host %s: %w", h.Name, err)
+	}
+	return handle, nil
+}
+
 // visit runs fn on a thread that is inside the host for that long; fn may block.
 // Sockets that fn makes stay in the host.
 func (h *Host) visit(fn func() error) error {
@@ -120,15 +135,12 @@ func (h *Host) visit(fn func() error) error {
 	go func() {
 		runtime.LockOSThread()
 		if err := netns.Set(h.ns); err != nil {
-			runtime.UnlockOSThread()
 			done <- fmt.Errorf("enter host %s: %w", h.Name, err)
 			return
 		}
-		err := fn()
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread() // else the thread ends with this goroutine
-		}
-		done <- err
+		// The thread stays locked, and ends with this goroutine: there is no way
+		// back into a namespace that belongs to another user namespace.
+		done <- fn()
 	}()
 	return <-done
 }

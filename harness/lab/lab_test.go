@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,18 +136,68 @@ func TestPulledCablePutsItsRouteBack(t *testing.T) {
 	dial(t, l.Client, address) // the default route is back
 }
 
-func TestHostsDoNotTouchTheMachine(t *testing.T) {
-	before, err := os.ReadFile("/proc/thread-self/net/dev")
+// namespaces are the network namespaces of this program's threads.
+func namespaces(t *testing.T) map[string]int {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/self/task/*/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
+	found := map[string]int{}
+	for _, task := range tasks {
+		if ns, err := os.Readlink(task); err == nil { // else the thread has ended
+			found[ns]++
+		}
+	}
+	return found
+}
+
+// A thread that stayed in a host's namespace would run other goroutines there.
+func TestOnlyExecutorsLiveInHosts(t *testing.T) {
 	l := build(t, BehindNAT)
-	after, err := os.ReadFile("/proc/thread-self/net/dev")
-	if err != nil {
-		t.Fatal(err)
+	address := serve(t, l.Server, l.VisitorSide)
+	for range 20 {
+		dial(t, l.Visitor, address)
+		if _, err := l.Router.Mappings(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if strings.Count(string(before), "\n") != strings.Count(string(after), "\n") {
-		t.Errorf("interfaces of the machine changed:\n%s\n%s", before, after)
+	// A thread that dialled ends a moment after its goroutine.
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		found := namespaces(t)
+		away := 0
+		for _, n := range found {
+			if n == 1 {
+				away++
+			}
+		}
+		if len(found) == 1+len(l.hosts) && away >= len(l.hosts) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("threads by network namespace: %v; want home and one for each of %d hosts", found, len(l.hosts))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestHostsDoNotTouchTheMachine(t *testing.T) {
+	interfaces := func() []string {
+		list, err := net.Interfaces()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, i := range list {
+			names = append(names, i.Name)
+		}
+		return names
+	}
+	before := interfaces()
+	l := build(t, BehindNAT)
+	if after := interfaces(); !slices.Equal(before, after) {
+		t.Errorf("interfaces of the machine were %v and are %v", before, after)
 	}
 	if err := l.Server.Sysctl("kernel.panic", "1"); err == nil {
 		t.Error("a host may set a sysctl of the machine")

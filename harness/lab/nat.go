@@ -104,9 +104,9 @@ func (m Mapping) String() string {
 
 // conntrack runs fn with a netlink handle for the router's connection table.
 func (n *NAT) conntrack(fn func(h *netlink.Handle) error) error {
-	h, err := netlink.NewHandleAt(n.ns, unix.NETLINK_NETFILTER)
+	h, err := n.netlink(unix.NETLINK_NETFILTER)
 	if err != nil {
-		return fmt.Errorf("open conntrack on host %s: %w", n.Name, err)
+		return err
 	}
 	defer h.Close()
 	return fn(h)

@@ -13,15 +13,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
 // stageEnv marks the re-executed program.
 const stageEnv = "HALFOPEN_SANDBOX"
-
-// home is the network namespace that the program came from and stays in.
-var home netns.NsHandle = -1
 
 func init() {
 	// Pins main on the leader thread: /proc/self/ns and /proc/net show the
@@ -169,11 +165,6 @@ func inner() error {
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
 		return fmt.Errorf("enter sandbox: %w", err)
 	}
-	ns, err := netns.Get()
-	if err != nil {
-		return fmt.Errorf("enter sandbox: open own network namespace: %w", err)
-	}
-	home = ns
 	go reap()
 	return nil
 }

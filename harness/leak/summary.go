@@ -54,7 +54,10 @@ func Summarize(events []record.Event) record.Summary {
 	}
 	s.Verdict = Worst(all...)
 	s.ExitCode = ExitCode(s.Verdict)
-	s.Bounds = Limits(s.Exposures, s.FaultEvents)
+	s.Bounds = []record.Limit{}
+	if order[s.Verdict] < order[record.Late] {
+		s.Bounds = Limits(s.Exposures, s.FaultEvents) // a bound is what a clean count gives
+	}
 	switch {
 	case first == nil:
 		s.Reason = "nothing was judged: no spec ran to its verdict"

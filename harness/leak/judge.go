@@ -1,0 +1,209 @@
+package leak
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// Round is one fault with all that was seen around it: what the judge judges.
+type Round struct {
+	Fault  record.Fault  // as witnessed; Bit says whether it took effect
+	Window record.Window // of the fault
+	Settle record.Window // of the return to the baseline after the heal
+	// Processes are the judged processes: the server, and the client where it lives.
+	Processes []Snapshots
+	// Returned is after how many seconds from the fault nothing exposed was left;
+	// -1 if F still has survivors. SettledAfter is the same for G, from the
+	// moment when visitors had left.
+	Returned     float64
+	SettledAfter float64
+	Services     []record.Service
+	// Broken is what visitors saw that no fault explains: a wrong byte, or a
+	// connection that ended before the fault. Died is a process that ended by
+	// itself. Empty if all is well.
+	Broken string
+	Died   string
+}
+
+// Snapshots are the four samples of one process.
+type Snapshots struct {
+	B, E, F, G record.Sample
+}
+
+// Judge says what a round proves.
+//
+// A fault that did not bite proves nothing, whatever else was seen. Otherwise the
+// worst finding decides: LEAK if something exposed is still held at the end of
+// the window's grace, or if more is held after the heal than before; DEAD if the
+// target died, served wrong bytes, or does not serve again; LATE if all is gone,
+// but after the deadline.
+func Judge(r Round) record.Judgement {
+	j := record.Judgement{
+		Exposures: r.Fault.Exposures, FaultEvents: 1, Returned: r.Returned,
+		Fault: fmt.Sprintf("%s at %s, %d connections exposed", r.Fault.Name, r.Fault.Place, r.Fault.Exposures),
+	}
+	for _, p := range r.Processes {
+		for _, v := range Survivors(p.B, p.E, p.F) {
+			v.Age = p.F.At.Sub(p.E.At).Seconds()
+			j.Survivors = append(j.Survivors, v)
+		}
+		rows, excess := Excesses(p.B, p.E, p.F, p.G)
+		j.Table = append(j.Table, rows...)
+		j.Excess = append(j.Excess, excess...)
+	}
+	switch {
+	case !r.Fault.Bit:
+		j.Verdict = record.Inconclusive
+		j.Reason = fmt.Sprintf("the fault did not bite: %s: %s", r.Fault.Name, r.Fault.Witness)
+	case r.Fault.Exposures == 0:
+		j.Verdict = record.Inconclusive
+		j.Reason = fmt.Sprintf("no connection went through %s", r.Fault.Name)
+	case len(j.Survivors) > 0:
+		j.Verdict = record.Leak
+		j.Reason = fmt.Sprintf("%s outlived the window of %.3g s after %s", tally(j.Survivors), r.Window.Upper, r.Fault.Name)
+	case !back(j):
+		j.Verdict = record.Leak
+		j.Reason = fmt.Sprintf("%s, after %s was healed", shortfall(j), r.Fault.Name)
+	case r.Died != "":
+		j.Verdict = record.Dead
+		j.Reason = r.Died
+	case r.Broken != "":
+		j.Verdict = record.Dead
+		j.Reason = r.Broken
+	case slices.ContainsFunc(r.Services, unserved):
+		s := r.Services[slices.IndexFunc(r.Services, unserved)]
+		j.Verdict = record.Dead
+		j.Reason = fmt.Sprintf("no service for the %s client within %.3g s after %s was healed: %s", s.Client, s.Limit, r.Fault.Name, s.Error)
+	case r.Returned > r.Window.Deadline:
+		j.Verdict = record.Late
+		j.Reason = fmt.Sprintf("all is gone %.3g s after %s, but the deadline was %.3g s", r.Returned, r.Fault.Name, r.Window.Deadline)
+	case r.SettledAfter > r.Settle.Deadline:
+		j.Verdict = record.Late
+		j.Reason = fmt.Sprintf("back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", r.SettledAfter, r.Settle.Deadline)
+	default:
+		j.Verdict = record.Pass
+		j.Reason = fmt.Sprintf("%d connections went through %s; the last was gone after %.1f s of the window of %.3g s", r.Fault.Exposures, r.Fault.Name, r.Returned, r.Window.Upper)
+	}
+	if j.Verdict == record.Leak {
+		j.Where, j.Why = where(j), why(j)
+	}
+	return j
+}
+
+func unserved(s record.Service) bool { return !s.OK }
+
+// back says whether G is at the baseline.
+func back(j record.Judgement) bool {
+	return !slices.ContainsFunc(j.Table, func(r record.Row) bool { return !r.OK })
+}
+
+// shortfall says in a few words what G has too much of.
+func shortfall(j record.Judgement) string {
+	var parts []string
+	for _, r := range j.Table {
+		if !r.OK {
+			parts = append(parts, describe(r))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// tally counts survivors: "server: 3 sockets and 1 goroutine".
+func tally(survivors []record.Survivor) string {
+	var roles []string
+	count := map[string]map[string]int{}
+	for _, s := range survivors {
+		if count[s.Role] == nil {
+			count[s.Role] = map[string]int{}
+			roles = append(roles, s.Role)
+		}
+		count[s.Role][s.Resource]++
+	}
+	var parts []string
+	for _, role := range roles {
+		var things []string
+		for _, resource := range []string{"socket", "fd", "goroutine"} {
+			if n := count[role][resource]; n > 0 {
+				things = append(things, plural(n, resource))
+			}
+		}
+		parts = append(parts, role+": "+strings.Join(things, " and "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// where is the function that holds on: of a surviving goroutine, else of one
+// whose signature is in excess.
+func where(j record.Judgement) string {
+	for _, s := range j.Survivors {
+		if s.Goroutine != nil {
+			return s.Role + ": " + Place(*s.Goroutine)
+		}
+	}
+	for _, x := range j.Excess {
+		if len(x.Holders) > 0 {
+			return x.Role + ": " + Place(x.Holders[0])
+		}
+		return x.Role + ": " + x.Signature
+	}
+	for _, s := range j.Survivors {
+		return fmt.Sprintf("%s: pid %d, fd %d", s.Role, s.PID, s.FD.Number)
+	}
+	return ""
+}
+
+// Place names the function of a goroutine that is its program's own, with file,
+// line and creator: "tunnel.(*Server).serveSession server.go:212, created by ...".
+func Place(g record.Goroutine) string {
+	own := OwnFrame(g)
+	text := fmt.Sprintf("%s %s:%d", path.Base(own.Func), path.Base(own.File), own.Line)
+	if g.Creator.Func != "" {
+		text += fmt.Sprintf(", created by %s %s:%d", path.Base(g.Creator.Func), path.Base(g.Creator.File), g.Creator.Line)
+	}
+	return text
+}
+
+// OwnFrame is the first frame from the leaf that is not the standard library's:
+// the first whose package path has a domain, or is main. The leaf if there is
+// none.
+func OwnFrame(g record.Goroutine) record.Frame {
+	for _, f := range g.Frames {
+		first, _, _ := strings.Cut(f.Func, "/")
+		if strings.HasPrefix(f.Func, "main.") || (first != f.Func && strings.Contains(first, ".")) {
+			return f
+		}
+	}
+	if len(g.Frames) == 0 {
+		return record.Frame{}
+	}
+	return g.Frames[0]
+}
+
+// why says what keeps the first survivor alive.
+func why(j record.Judgement) string {
+	var parts []string
+	for _, s := range j.Survivors {
+		if s.Why != "" && !slices.Contains(parts, s.Why) {
+			parts = append(parts, s.Why)
+		}
+	}
+	for _, x := range j.Excess {
+		for _, g := range x.Holders {
+			if w := fmt.Sprintf("%s waits in state %s", path.Base(OwnFrame(g).Func), g.State); !slices.Contains(parts, w) {
+				parts = append(parts, w)
+			}
+		}
+	}
+	return strings.Join(parts[:min(3, len(parts))], "; ")
+}

@@ -1,0 +1,183 @@
+package leak
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+const own = "github.com/halfopen/halfopen/tunnel."
+
+var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// holdings builds a sample of the server: a listener, and what the options add.
+func holdings(after float64, add ...func(*record.Sample)) record.Sample {
+	s := record.Sample{Role: "server", PID: 7, At: start.Add(time.Duration(after * float64(time.Second))), Threads: 8}
+	socket(3, 100, "10.0.0.1:4443", "0.0.0.0:0", "LISTEN")(&s)
+	goroutine(1, "IO wait", nil, own+"(*Server).accept")(&s)
+	for _, f := range add {
+		f(&s)
+	}
+	return s
+}
+
+func socket(fd int, inode uint64, local, remote, state string) func(*record.Sample) {
+	return func(s *record.Sample) {
+		descriptor(fd, inode)(s)
+		s.Sockets = append(s.Sockets, record.Socket{FD: fd, Inode: inode, Local: local, Remote: remote, State: state, Timer: "none"})
+	}
+}
+
+func descriptor(fd int, inode uint64) func(*record.Sample) {
+	return func(s *record.Sample) {
+		s.FDs = append(s.FDs, record.FD{Number: fd, Target: "socket:[x]", Inode: inode})
+	}
+}
+
+func goroutine(id int64, state string, labels map[string]string, funcs ...string) func(*record.Sample) {
+	return func(s *record.Sample) {
+		g := record.Goroutine{ID: id, State: state, Labels: labels, Creator: record.Frame{Func: own + "(*Server).accept", File: "server.go", Line: 88}}
+		for i, f := range funcs {
+			g.Frames = append(g.Frames, record.Frame{Func: f, File: "server.go", Line: 10 * (i + 1)})
+		}
+		s.Goroutines = append(s.Goroutines, g)
+		for i := range s.Groups {
+			if s.Groups[i].Signature == Signature(g) {
+				s.Groups[i].Count++
+				return
+			}
+		}
+		s.Groups = append(s.Groups, record.Group{Signature: Signature(g), Count: 1})
+	}
+}
+
+func named(session string) map[string]string { return map[string]string{"session": session} }
+
+// What a healthy server holds: its session, and a visitor while it is there.
+func session(fd int, inode uint64, id int64, name string) func(*record.Sample) {
+	return func(s *record.Sample) {
+		socket(fd, inode, "10.0.0.1:4443", "10.0.0.2:4000"+name, "ESTABLISHED")(s)
+		goroutine(id, "IO wait", named(name), "internal/poll.(*FD).Read", own+"(*Server).serveSession")(s)
+	}
+}
+
+func visitor(s *record.Sample) {
+	socket(9, 109, "10.1.0.2:8080", "10.1.0.1:5000", "ESTABLISHED")(s)
+	goroutine(19, "IO wait", named("1"), "internal/poll.(*FD).Read", own+"(*stream).pump")(s)
+}
+
+// healthy is a round without fault in the server: the old session goes, a new one
+// comes.
+func healthy() Round {
+	return Round{
+		Fault:  record.Fault{Name: "cable pulled", Place: "client", Class: record.Silent, Bit: true, Exposures: 2, Witness: "down"},
+		Window: WindowOf(testSettings, record.Silent), Settle: SettleWindow(testSettings),
+		Processes: []Snapshots{{
+			B: holdings(0, session(8, 108, 18, "1")),
+			E: holdings(1, session(8, 108, 18, "1"), visitor),
+			F: holdings(6),
+			G: holdings(8, session(8, 208, 28, "2")),
+		}},
+		Returned: 5, SettledAfter: 0.5,
+		Services: []record.Service{{Client: "returning", OK: true}, {Client: "new", OK: true}},
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		change  func(*Round)
+		verdict record.Verdict
+		says    []string // in reason, where and why
+	}{
+		{"healthy", func(*Round) {}, record.Pass, []string{"2 connections went through cable pulled"}},
+		{"reconnected inside the window", func(r *Round) {
+			r.Processes[0].F = holdings(6, session(8, 208, 28, "2"))
+		}, record.Pass, nil},
+		{"same goroutine serves the next session", func(r *Round) {
+			r.Processes[0].F = holdings(6, session(8, 208, 18, "2"))
+			r.Processes[0].G = r.Processes[0].F
+		}, record.Pass, nil},
+		{"another process answers now", func(r *Round) {
+			p := &r.Processes[0]
+			p.F, p.G = p.E, p.B
+			p.F.PID, p.G.PID = 8, 8
+		}, record.Pass, nil},
+		{"parked handler", func(r *Round) {
+			parked := goroutine(18, "select (no cases)", named("1"), own+"(*Server).serveSession")
+			r.Processes[0].F = holdings(15, descriptor(8, 108), parked)
+			r.Processes[0].G = holdings(17, session(9, 208, 28, "2"), descriptor(8, 108), parked)
+		}, record.Leak, []string{"server: 1 fd and 1 goroutine outlived the window of 5 s after cable pulled", "(*Server).serveSession server.go:10", "created by tunnel.(*Server).accept", "the process never closed its descriptor"}},
+		{"visitor in CLOSE_WAIT", func(r *Round) {
+			r.Processes[0].F = holdings(15, socket(9, 109, "10.1.0.2:8080", "10.1.0.1:5000", "CLOSE_WAIT"))
+		}, record.Leak, []string{"1 socket outlived", "the peer closed, this process never did", "fd 9"}},
+		{"goroutine left by the visit", func(r *Round) {
+			r.Processes[0].F = holdings(15, goroutine(19, "chan receive", nil, own+"(*stream).wait"))
+		}, record.Leak, []string{"1 goroutine outlived", "(*stream).wait"}},
+		{"one more of a signature, one less of another", func(r *Round) {
+			p := &r.Processes[0]
+			p.B = holdings(0, session(8, 108, 18, "1"), goroutine(5, "select", nil, own+"(*a).loop"))
+			p.G = holdings(8, session(8, 208, 28, "2"), goroutine(6, "select", nil, own+"(*b).loop"))
+		}, record.Leak, []string{"1 goroutines more than before", "(*b).loop"}},
+		{"descriptor left by the heal", func(r *Round) {
+			r.Processes[0].G = holdings(8, session(8, 208, 28, "2"), descriptor(30, 300))
+		}, record.Leak, []string{"1 fds more than before"}},
+		{"fault without effect excuses everything", func(r *Round) {
+			r.Fault.Bit = false
+			r.Processes[0].F = r.Processes[0].E
+		}, record.Inconclusive, []string{"did not bite", "down"}},
+		{"nothing exposed", func(r *Round) { r.Fault.Exposures = 0 }, record.Inconclusive, []string{"no connection"}},
+		{"no service", func(r *Round) {
+			r.Services[1] = record.Service{Client: "new", Limit: 9, Error: "connection refused"}
+		}, record.Dead, []string{"no service for the new client within 9 s", "connection refused"}},
+		{"wrong byte", func(r *Round) { r.Broken = "wrong byte at offset 7" }, record.Dead, []string{"offset 7"}},
+		{"died", func(r *Round) { r.Died = "the server ended by itself: exit status 2" }, record.Dead, []string{"by itself"}},
+		{"late", func(r *Round) { r.Returned = 8.5 }, record.Late, []string{"8.5 s", "deadline was 8 s"}},
+		{"late to settle", func(r *Round) { r.SettledAfter = 7 }, record.Late, []string{"deadline was 6 s"}},
+		{"leak goes before dead and late", func(r *Round) {
+			r.Returned, r.Died = 9, "the server ended"
+			r.Processes[0].F = holdings(15, descriptor(8, 108))
+		}, record.Leak, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := healthy()
+			c.change(&r)
+			j := Judge(r)
+			if j.Verdict != c.verdict {
+				t.Fatalf("verdict is %s (%s), want %s", j.Verdict, j.Reason, c.verdict)
+			}
+			text := j.Reason + "\n" + j.Where + "\n" + j.Why
+			for _, s := range c.says {
+				if !strings.Contains(text, s) {
+					t.Errorf("%q does not say %q", text, s)
+				}
+			}
+		})
+	}
+}
+
+func TestWhySocket(t *testing.T) {
+	for _, c := range []struct {
+		state, timer, want string
+	}{
+		{"ESTABLISHED", "keepalive", "keepalive probes are running (2 unanswered)"},
+		{"ESTABLISHED", "retransmit", "keepalive is off (retransmission 2)"},
+		{"ESTABLISHED", "persist", "wait for the peer's window"},
+		{"CLOSE_WAIT", "none", "CLOSE_WAIT, no kernel timer: the peer closed"},
+		{"CLOSE", "none", "never closed its descriptor"},
+	} {
+		got := whySocket(record.Socket{State: c.state, Timer: c.timer, Retries: 2, SendQ: 10})
+		if !strings.Contains(got, c.want) {
+			t.Errorf("%s with timer %s: %q does not say %q", c.state, c.timer, got, c.want)
+		}
+	}
+}
+
+func TestConnectionsLeaveOutListenersAndLoopback(t *testing.T) {
+	s := holdings(0, session(8, 108, 18, "1"), socket(5, 105, "127.0.0.1:6060", "127.0.0.1:999", "ESTABLISHED"))
+	if got := Connections(s); len(got) != 1 || got[0].Inode != 108 {
+		t.Errorf("connections are %v, want the session alone", got)
+	}
+}

@@ -1,0 +1,152 @@
+package leak
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// Excesses compares snapshot G with B, of one process or of a process and its
+// successor in the same role, with the same logins and sessions: the table back
+// to baseline, and the stack signatures of which there are more. Signatures are
+// never netted against each other: one more of one and one less of another is an
+// excess. e gives the table's peak, f its window's end.
+func Excesses(b, e, f, g record.Sample) ([]record.Row, []record.Excess) {
+	excess := signatures(b, g)
+	row := func(resource string, count func(record.Sample) int) record.Row {
+		r := record.Row{
+			Role: g.Role, Resource: resource,
+			Baseline: float64(count(b)), Peak: float64(count(e)), End: float64(count(f)), Settled: float64(count(g)),
+		}
+		r.Excess = max(0, r.Settled-r.Baseline)
+		r.OK = r.Excess == 0
+		return r
+	}
+	goroutines := row("goroutines", func(s record.Sample) int { return goroutineCount(s) })
+	for _, x := range excess {
+		goroutines.OK = false
+		goroutines.Excess = max(goroutines.Excess, float64(x.Settled-x.Baseline))
+	}
+	if len(b.Groups) == 0 {
+		goroutines.Note = "not observed: the target offers no pprof"
+	}
+	rows := []record.Row{goroutines, row("fds", func(s record.Sample) int { return len(s.FDs) })}
+	for _, state := range states(b, e, f, g) {
+		rows = append(rows, row("sockets "+state, func(s record.Sample) int { return inState(s, state) }))
+	}
+	threads := row("threads", func(s record.Sample) int { return s.Threads })
+	threads.OK, threads.Note = true, "shown, not judged: the Go runtime keeps idle threads"
+	memory := row("RssAnon", func(s record.Sample) int { return int(s.Memory.RssAnon) })
+	memory.Unit, memory.OK, memory.Note = "bytes", true, "shown, not judged in one round"
+	return append(rows, threads, memory), excess
+}
+
+// signatures are the groups of which g has more than b.
+func signatures(b, g record.Sample) []record.Excess {
+	before := map[string]int{}
+	for _, group := range b.Groups {
+		before[group.Signature] += group.Count
+	}
+	var found []record.Excess
+	for _, group := range g.Groups {
+		if was := before[group.Signature]; group.Count > was {
+			found = append(found, record.Excess{
+				Role: g.Role, Signature: group.Signature, Baseline: was, Settled: group.Count,
+				Holders: holders(g, group.Signature, group.Count-was),
+			})
+		}
+	}
+	slices.SortFunc(found, func(x, y record.Excess) int { return cmp.Compare(x.Signature, y.Signature) })
+	return found
+}
+
+// holders are the n oldest goroutines with the signature. Goroutine ids grow, so
+// the lowest is the oldest.
+func holders(s record.Sample, signature string, n int) []record.Goroutine {
+	var found []record.Goroutine
+	for _, g := range s.Goroutines {
+		if Signature(g) == signature {
+			found = append(found, g)
+		}
+	}
+	slices.SortFunc(found, func(x, y record.Goroutine) int { return cmp.Compare(x.ID, y.ID) })
+	return found[:min(n, len(found))]
+}
+
+// Signature is a goroutine's stack without addresses, arguments and lines: the
+// function names from the leaf to the creator, joined by " < ".
+func Signature(g record.Goroutine) string {
+	names := make([]string, 0, len(g.Frames)+1)
+	for _, f := range g.Frames {
+		names = append(names, f.Func)
+	}
+	if g.Creator.Func != "" {
+		names = append(names, g.Creator.Func)
+	}
+	return strings.Join(names, " < ")
+}
+
+func goroutineCount(s record.Sample) int {
+	n := 0
+	for _, g := range s.Groups {
+		n += g.Count
+	}
+	return n
+}
+
+func inState(s record.Sample, state string) int {
+	n := 0
+	for _, c := range s.Sockets {
+		if c.State == state {
+			n++
+		}
+	}
+	return n
+}
+
+// states are the socket states that occur in any of the samples, in order.
+func states(samples ...record.Sample) []string {
+	found := map[string]bool{}
+	for _, s := range samples {
+		for _, c := range s.Sockets {
+			found[c.State] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// Alike says whether two samples of one process, taken one after the other, show
+// the same counts: it is quiescent if they are.
+func Alike(x, y record.Sample) bool {
+	if x.PID != y.PID || len(x.FDs) != len(y.FDs) || len(x.Groups) != len(y.Groups) {
+		return false
+	}
+	count := map[string]int{}
+	for _, g := range x.Groups {
+		count["goroutine "+g.Signature] += g.Count
+	}
+	for _, g := range y.Groups {
+		count["goroutine "+g.Signature] -= g.Count
+	}
+	for _, s := range x.Sockets {
+		count["socket "+s.State]++
+	}
+	for _, s := range y.Sockets {
+		count["socket "+s.State]--
+	}
+	for _, n := range count {
+		if n != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// describe tells a row that is not back at its baseline in a few words.
+func describe(r record.Row) string {
+	return fmt.Sprintf("%s: %.0f %s more than before", r.Role, r.Excess, r.Resource)
+}

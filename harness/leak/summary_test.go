@@ -1,0 +1,75 @@
+package leak
+
+import (
+	"math"
+	"testing"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+func TestWorst(t *testing.T) {
+	for _, c := range []struct {
+		want record.Verdict
+		of   []record.Verdict
+	}{
+		{record.Inconclusive, nil},
+		{record.Inconclusive, []record.Verdict{record.Skipped, record.Skipped}},
+		{record.Pass, []record.Verdict{record.Skipped, record.Pass}},
+		{record.Inconclusive, []record.Verdict{record.Pass, record.Inconclusive}},
+		{record.Late, []record.Verdict{record.Inconclusive, record.Late, record.Pass}},
+		{record.Dead, []record.Verdict{record.Late, record.Dead}},
+		{record.Leak, []record.Verdict{record.Dead, record.Leak, record.Pass}},
+	} {
+		if got := Worst(c.of...); got != c.want {
+			t.Errorf("worst of %v is %s, want %s", c.of, got, c.want)
+		}
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	for v, want := range map[record.Verdict]int{record.Pass: 0, record.Leak: 1, record.Late: 1, record.Dead: 1, record.Inconclusive: 3} {
+		if got := ExitCode(v); got != want {
+			t.Errorf("exit code of %s is %d, want %d", v, got, want)
+		}
+	}
+}
+
+func verdict(spec string, cycle int, v record.Verdict, exposures int) record.Event {
+	return record.Event{Kind: record.KindVerdict, Spec: spec, Cycle: cycle, Verdict: &record.Judgement{
+		Verdict: v, Reason: "because of " + spec, Exposures: exposures, FaultEvents: 1,
+	}}
+}
+
+func TestSummarize(t *testing.T) {
+	clean := []record.Event{
+		{Kind: record.KindRun, Run: &record.Run{Target: "tunnel", Seed: 5, Command: "scripts/soak"}},
+		verdict("1-1", 0, record.Pass, 24), verdict("2-1", 0, record.Skipped, 0),
+		verdict("3-1", 1, record.Pass, 24), verdict("3-1", 2, record.Pass, 24),
+		{Kind: record.KindFinish, Finish: &record.Finish{Reason: "done", Duration: 60}},
+	}
+	s := Summarize(clean)
+	if s.Verdict != record.Pass || s.ExitCode != 0 || s.Exposures != 72 || s.FaultEvents != 3 || s.Cycles != 2 || s.Duration != 60 {
+		t.Errorf("summary is %+v", s)
+	}
+	if s.Specs[record.Pass] != 2 || s.Specs[record.Skipped] != 1 {
+		t.Errorf("specs are %v, want 2 PASS and 1 SKIPPED", s.Specs)
+	}
+	if len(s.Bounds) != 2 || math.Abs(s.Bounds[0].Value-3.0/72) > 0.002 {
+		t.Errorf("bounds are %+v, want about 3/72 per exposure first", s.Bounds)
+	}
+	s = Summarize(append(clean, verdict("3-1", 3, record.Leak, 24)))
+	if s.Verdict != record.Leak || s.Reason != "because of 3-1" || len(s.Bounds) != 0 {
+		t.Errorf("summary of a leak is %+v: want its reason, and no bound", s)
+	}
+	if s.Specs[record.Leak] != 1 || s.Specs[record.Pass] != 1 {
+		t.Errorf("specs are %v: a soak counts once, with its worst cycle", s.Specs)
+	}
+	// What was not judged excludes nothing.
+	s = Summarize([]record.Event{verdict("1-1", 0, record.Inconclusive, 24)})
+	if s.Verdict != record.Inconclusive || s.Exposures != 0 || len(s.Bounds) != 0 {
+		t.Errorf("summary without a judged spec is %+v", s)
+	}
+	if s = Summarize(nil); s.Verdict != record.Inconclusive || s.ExitCode != 3 {
+		t.Errorf("summary of nothing is %+v", s)
+	}
+}

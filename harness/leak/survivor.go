@@ -1,0 +1,125 @@
+package leak
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// ClosedState is the State of a socket that the kernel has forgotten, while a
+// process still holds its descriptor.
+const ClosedState = "CLOSED (fd only)"
+
+// sessionLabel is the pprof label by which a target may say to which session a
+// goroutine belongs. With it, a goroutine that outlives its session is seen by
+// identity; without it, by the count of its signature.
+const sessionLabel = "session"
+
+// Connections are the sockets of a sample that lead to another host: those that a
+// fault on the path, or at the peer, goes through.
+func Connections(s record.Sample) []record.Socket {
+	var found []record.Socket
+	for _, c := range s.Sockets {
+		if c.State != "LISTEN" && !loopback(c.Remote) {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+func loopback(address string) bool {
+	a, err := netip.ParseAddrPort(address)
+	return err == nil && a.Addr().Unmap().IsLoopback()
+}
+
+// Survivors are the things in e that went through the fault and are still there
+// in f: sockets and descriptors by inode, goroutines by id. b tells which
+// goroutines were there before the visits: those are exposed only if their label
+// names a session. A goroutine or socket born after e is no survivor: a healthy
+// reconnect is born inside the window.
+//
+// All three are samples of one process; nil if it is another in f.
+func Survivors(b, e, f record.Sample) []record.Survivor {
+	if e.PID != f.PID || b.PID != e.PID {
+		return nil
+	}
+	return append(socketSurvivors(e, f), goroutineSurvivors(b, e, f)...)
+}
+
+func socketSurvivors(e, f record.Sample) []record.Survivor {
+	now := map[uint64]record.Socket{}
+	for _, s := range f.Sockets {
+		now[s.Inode] = s
+	}
+	held := map[uint64]record.FD{}
+	for _, d := range f.FDs {
+		if strings.HasPrefix(d.Target, "socket:") {
+			held[d.Inode] = d
+		}
+	}
+	var found []record.Survivor
+	for _, was := range Connections(e) {
+		fd, ok := held[was.Inode]
+		if !ok {
+			continue
+		}
+		v := record.Survivor{Role: f.Role, PID: f.PID, Moment: record.WindowEnd, FD: &fd, Peer: was.Remote}
+		if s, ok := now[was.Inode]; ok {
+			v.Resource, v.Socket = "socket", &s
+			v.Why = whySocket(s)
+		} else {
+			was.State, was.Timer, was.Expires, was.Retries, was.RecvQ, was.SendQ = ClosedState, "none", 0, 0, 0, 0
+			v.Resource, v.Socket = "fd", &was
+			v.Why = "the kernel has closed the connection; the process never closed its descriptor"
+		}
+		found = append(found, v)
+	}
+	return found
+}
+
+// whySocket says why a socket is still there, from its state and kernel timer.
+func whySocket(s record.Socket) string {
+	timer := "no kernel timer"
+	switch s.Timer {
+	case "keepalive":
+		timer = fmt.Sprintf("keepalive probes are running (%d unanswered)", s.Retries)
+	case "retransmit":
+		timer = fmt.Sprintf("%d bytes are unacknowledged, so keepalive is off (retransmission %d)", s.SendQ, s.Retries)
+	case "persist":
+		timer = fmt.Sprintf("%d bytes wait for the peer's window, so keepalive is off (probe %d)", s.SendQ, s.Retries)
+	}
+	switch s.State {
+	case "CLOSE_WAIT":
+		return "CLOSE_WAIT, " + timer + ": the peer closed, this process never did"
+	case "CLOSE", "CLOSED":
+		return "the kernel has closed the connection; the process never closed its descriptor"
+	}
+	return s.State + ", " + timer
+}
+
+func goroutineSurvivors(b, e, f record.Sample) []record.Survivor {
+	before := map[int64]bool{}
+	for _, g := range b.Goroutines {
+		before[g.ID] = true
+	}
+	exposed := map[int64]record.Goroutine{}
+	for _, g := range e.Goroutines {
+		if !before[g.ID] || g.Labels[sessionLabel] != "" {
+			exposed[g.ID] = g
+		}
+	}
+	var found []record.Survivor
+	for _, g := range f.Goroutines {
+		was, ok := exposed[g.ID]
+		if !ok || (before[g.ID] && was.Labels[sessionLabel] != g.Labels[sessionLabel]) {
+			continue // the same goroutine serves another session now
+		}
+		found = append(found, record.Survivor{
+			Role: f.Role, PID: f.PID, Moment: record.WindowEnd, Resource: "goroutine",
+			Goroutine: &g, Peer: g.Labels["peer"], Why: "in state " + g.State,
+		})
+	}
+	return found
+}

@@ -1,0 +1,95 @@
+package leak
+
+import (
+	"math"
+	"testing"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// The test settings and the defaults of halfopen's own tunnel.
+var (
+	testSettings = record.Settings{
+		KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 5,
+		HeartbeatInterval: 1, HeartbeatDeadline: 5, HalfClose: 3, Handshake: 2, Flush: 2, Dial: 2, BackoffCap: 1,
+	}
+	defaults = record.Settings{
+		KeepaliveIdle: 15, KeepaliveInterval: 5, KeepaliveCount: 6, UserTimeout: 15,
+		HeartbeatInterval: 5, HeartbeatDeadline: 15, HalfClose: 60, Handshake: 10, Flush: 10, Dial: 10, BackoffCap: 30,
+	}
+)
+
+func without(s record.Settings, change func(*record.Settings)) record.Settings {
+	change(&s)
+	return s
+}
+
+func TestWindowOf(t *testing.T) {
+	noHeartbeat := func(s *record.Settings) { s.HeartbeatInterval, s.HeartbeatDeadline = 0, 0 }
+	noUserTimeout := func(s *record.Settings) { s.UserTimeout = 0 }
+	noKeepalive := func(s *record.Settings) { s.KeepaliveCount = 0 }
+	pingOnly := func(s *record.Settings) { s.HeartbeatDeadline = 0 }
+	both := func(fs ...func(*record.Settings)) func(*record.Settings) {
+		return func(s *record.Settings) {
+			for _, f := range fs {
+				f(s)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name         string
+		settings     record.Settings
+		class        record.Class
+		upper, lower float64
+		decides      string
+	}{
+		{"killed: the kernel says so", testSettings, record.Closed, 0, 0, "FIN or RST"},
+		{"test settings: the heartbeat is first", testSettings, record.Silent, 5, 2, "heartbeat deadline"},
+		{"defaults: the heartbeat is first", defaults, record.Silent, 15, 10, "heartbeat deadline"},
+		// (2 + 1 x max(1, ceil((5-2)/1) = 3)) x 9/8
+		{"user timeout, idle", without(testSettings, noHeartbeat), record.Silent, 5.625, 2, "TCP_USER_TIMEOUT"},
+		// 1 + 2 x 0.25 + 5 + 5/8
+		{"user timeout, the heartbeat writes", without(testSettings, pingOnly), record.Silent, 7.125, 2, "TCP_USER_TIMEOUT"},
+		// (2 + 3 x 1) x 9/8
+		{"keepalive alone", without(testSettings, both(noHeartbeat, noUserTimeout)), record.Silent, 5.625, 2, "keepalive"},
+		{"keepalive does not run beside a heartbeat's writes", without(testSettings, both(pingOnly, noUserTimeout)), record.Silent, never, 2, ""},
+		{"a user timeout alone never looks at an idle connection", without(testSettings, both(noHeartbeat, noKeepalive)), record.Silent, never, 2, ""},
+		{"nothing", record.Settings{}, record.Silent, never, 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := WindowOf(c.settings, c.class)
+			if math.Abs(w.Upper-c.upper) > 1e-9 {
+				t.Errorf("upper is %v, want %v", w.Upper, c.upper)
+			}
+			if math.Abs(w.Lower-c.lower) > 1e-9 {
+				t.Errorf("lower is %v, want %v", w.Lower, c.lower)
+			}
+			got := map[string]bool{}
+			for _, r := range w.Rows {
+				if r.Decides {
+					got[r.Role+" "+r.Detector] = true
+				}
+			}
+			if c.decides == "" && len(got) > 0 {
+				t.Errorf("decided by %v, want none", got)
+			}
+			if c.decides != "" && !(got["server "+c.decides] && got["client "+c.decides]) {
+				t.Errorf("decided by %v, want %s at both ends", got, c.decides)
+			}
+			if c.upper >= 0 && (w.Deadline != w.Upper+Slack || w.Last < w.Deadline || w.Last < 2*w.Upper) {
+				t.Errorf("deadline %v and last %v do not follow from upper %v", w.Deadline, w.Last, w.Upper)
+			}
+		})
+	}
+}
+
+func TestServiceLimit(t *testing.T) {
+	// The dial that was under way (2) is longer than the backoff (1): 2 + 2 + 2 + S.
+	if got := ServiceLimit(testSettings); got != 6+Slack {
+		t.Errorf("R is %v, want %v", got, 6+Slack)
+	}
+	// The backoff (30, half more by jitter) is longer than a dial: 45 + 10 + 10 + S.
+	if got := ServiceLimit(without(defaults, func(s *record.Settings) { s.BackoffJitter = 0.5 })); got != 65+Slack {
+		t.Errorf("R is %v, want %v", got, 65+Slack)
+	}
+}

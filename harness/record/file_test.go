@@ -1,0 +1,82 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestEventsComeBackAsTheyWere(t *testing.T) {
+	dir := t.TempDir()
+	var writers sync.WaitGroup
+	for n := range 4 { // as many processes do
+		writers.Go(func() {
+			w, err := Append(dir)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer w.Close()
+			for i := range 50 {
+				e := Event{At: time.Unix(int64(i), 0).UTC(), Kind: KindEnd, Spec: fmt.Sprint(n), End: &End{State: strings.Repeat("x", 5000)}}
+				if err := w.Write(e); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	events, err := Read(dir)
+	if err != nil || len(events) != 200 {
+		t.Fatalf("read %d events (%v), want 200", len(events), err)
+	}
+	next := map[string]int64{}
+	for _, e := range events {
+		if e.At.Unix() != next[e.Spec] || len(e.End.State) != 5000 {
+			t.Fatalf("event %v of writer %s is out of order or torn", e.At, e.Spec)
+		}
+		next[e.Spec]++
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	whole := `{"at":"2026-11-23T00:00:00Z","kind":"end","end":{"state":"passed","duration":1}}` + "\n"
+	for _, c := range []struct {
+		name, text string
+		events     int
+		cut        bool
+		says       string
+	}{
+		{"empty", "", 0, false, ""},
+		{"whole", whole + whole, 2, false, ""},
+		{"without the last newline", whole + strings.TrimSpace(whole), 2, false, ""},
+		{"cut off", whole + whole[:30], 1, true, ""},
+		{"damaged in the middle", whole + "{\n" + whole, 1, false, "line 2"},
+		{"another version", `{"kind":"run","run":{"version":99}}` + "\n", 0, false, "version is 99"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, FileName), []byte(c.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			events, err := Read(dir)
+			if len(events) != c.events || errors.Is(err, ErrCut) != c.cut {
+				t.Errorf("got %d events and %v, want %d, cut %v", len(events), err, c.events, c.cut)
+			}
+			if c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("error is %v, want it to say %q", err, c.says)
+			}
+			if c.says == "" && !c.cut && err != nil {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+	if _, err := Read(t.TempDir()); err == nil {
+		t.Error("a folder without a record was read")
+	}
+}

@@ -1,0 +1,256 @@
+// Package target is the system under test as data: one YAML file tells how it is
+// built, started, visited and observed, and how soon it should notice that a peer
+// is gone. The harness knows no target by name.
+package target
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// Target is one system under test, as its file describes it. Texts marked with a
+// T are templates over Values.
+type Target struct {
+	Name string `yaml:"name"`
+	What string `yaml:"what"` // one sentence for the report
+	// Build maps a name to the Go package that it is built from; commands use it
+	// as {{.Bin.NAME}}. Nothing is built for a target that is installed already.
+	Build  map[string]string `yaml:"build"`
+	Env    map[string]string `yaml:"env"` // added to each process's environment
+	Server Program           `yaml:"server"`
+	Client Program           `yaml:"client"`
+	Visit  Visits            `yaml:"visit"`
+	// Settings are the dead-peer detectors that the target was started with.
+	Settings Settings `yaml:"settings"`
+
+	File string `yaml:"-"` // absolute
+	Hash string `yaml:"-"` // SHA-256 of the file
+}
+
+// Program is how one of the target's processes is started and looked at.
+type Program struct {
+	Command []string `yaml:"command"` // T; the first word is a path or looked up in PATH
+	Ready   Ready    `yaml:"ready"`
+	Pprof   string   `yaml:"pprof"` // T; "127.0.0.1:6060" on its host, "" if it has none
+	Free    string   `yaml:"free"`  // path on that server which gives free memory back, "" if none
+}
+
+// Ready says when a process is ready. Exactly one is set.
+type Ready struct {
+	HTTP string `yaml:"http"` // T; this URL, on its host, answers 200
+	TCP  string `yaml:"tcp"`  // T; this address, on its host, accepts
+	Log  string `yaml:"log"`  // it has printed this text
+}
+
+// Visits are the ways by which visitors reach the origin.
+type Visits struct {
+	HTTP      *Way `yaml:"http"`
+	WebSocket *Way `yaml:"websocket"`
+	TCP       *Way `yaml:"tcp"`
+}
+
+// Way is one of them.
+type Way struct {
+	Port string `yaml:"port"` // T; on the server
+	Host string `yaml:"host"` // T; the Host header
+	Path string `yaml:"path"`
+}
+
+// Settings are the target's dead-peer detectors; 0 or absent: it has none.
+type Settings struct {
+	Keepalive struct {
+		Idle     time.Duration `yaml:"idle"`
+		Interval time.Duration `yaml:"interval"`
+		Count    int           `yaml:"count"`
+	} `yaml:"keepalive"`
+	UserTimeout time.Duration `yaml:"user_timeout"`
+	Heartbeat   struct {
+		Interval time.Duration `yaml:"interval"`
+		Deadline time.Duration `yaml:"deadline"`
+	} `yaml:"heartbeat"`
+	HalfClose time.Duration `yaml:"half_close"`
+	Handshake time.Duration `yaml:"handshake"`
+	Flush     time.Duration `yaml:"flush"`
+	Dial      time.Duration `yaml:"dial"`
+	Backoff   struct {
+		Cap    time.Duration `yaml:"cap"`
+		Jitter float64       `yaml:"jitter"` // a delay may be this fraction longer than the cap
+	} `yaml:"backoff"`
+}
+
+// Record is the settings in the record's form, in seconds.
+func (s Settings) Record() record.Settings {
+	return record.Settings{
+		KeepaliveIdle:     s.Keepalive.Idle.Seconds(),
+		KeepaliveInterval: s.Keepalive.Interval.Seconds(),
+		KeepaliveCount:    s.Keepalive.Count,
+		UserTimeout:       s.UserTimeout.Seconds(),
+		HeartbeatInterval: s.Heartbeat.Interval.Seconds(),
+		HeartbeatDeadline: s.Heartbeat.Deadline.Seconds(),
+		HalfClose:         s.HalfClose.Seconds(),
+		Handshake:         s.Handshake.Seconds(),
+		Flush:             s.Flush.Seconds(),
+		Dial:              s.Dial.Seconds(),
+		BackoffCap:        s.Backoff.Cap.Seconds(),
+		BackoffJitter:     s.Backoff.Jitter,
+	}
+}
+
+// Load reads and checks a target file. A key that it does not know, a template
+// that does not parse or a missing part is an error that names file and line.
+func Load(path string) (*Target, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read target: %w", err)
+	}
+	t := &Target{}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(t); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read target %s: %s", path, oneLine(err))
+	}
+	if err := t.check(); err != nil {
+		return nil, fmt.Errorf("read target %s: %w", path, err)
+	}
+	if t.File, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("read target %s: %w", path, err)
+	}
+	sum := sha256.Sum256(text)
+	t.Hash = hex.EncodeToString(sum[:])
+	return t, nil
+}
+
+// oneLine makes one line of the YAML library's many.
+func oneLine(err error) string {
+	text := strings.ReplaceAll(err.Error(), " in type target.Target", "")
+	text = strings.TrimPrefix(strings.TrimPrefix(text, "yaml: "), "unmarshal errors:")
+	return strings.Join(strings.Fields(text), " ")
+}
+
+func (t *Target) check() error {
+	switch {
+	case t.Name == "":
+		return errors.New("name is missing")
+	case len(t.Server.Command) == 0:
+		return errors.New("server.command is missing")
+	case len(t.Client.Command) == 0:
+		return errors.New("client.command is missing")
+	case t.Visit.HTTP == nil && t.Visit.WebSocket == nil && t.Visit.TCP == nil:
+		return errors.New("visit is missing: name at least one of http, websocket, tcp")
+	case t.Settings.Keepalive.Count < 0:
+		return errors.New("settings.keepalive.count is negative")
+	}
+	for _, p := range []struct {
+		name string
+		Program
+	}{{"server", t.Server}, {"client", t.Client}} {
+		set := 0
+		for _, s := range []string{p.Ready.HTTP, p.Ready.TCP, p.Ready.Log} {
+			if s != "" {
+				set++
+			}
+		}
+		if set != 1 {
+			return fmt.Errorf("%s.ready: name exactly one of http, tcp, log", p.name)
+		}
+	}
+	for _, text := range t.templates() {
+		if _, err := t.expand(text, example(t)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// templates are all texts that are templates.
+func (t *Target) templates() []string {
+	texts := slices.Concat(t.Server.Command, t.Client.Command)
+	for _, p := range []Program{t.Server, t.Client} {
+		texts = append(texts, p.Ready.HTTP, p.Ready.TCP, p.Pprof)
+	}
+	for _, w := range []*Way{t.Visit.HTTP, t.Visit.WebSocket, t.Visit.TCP} {
+		if w != nil {
+			texts = append(texts, w.Port, w.Host)
+		}
+	}
+	return texts
+}
+
+// Values are what templates may use.
+type Values struct {
+	Bin    map[string]string // paths of what was built
+	Server ServerValues
+	Client ClientValues
+	Origin OriginValues
+	Cert   CertValues
+}
+
+// ServerValues tell where the server is.
+type ServerValues struct {
+	VisitorIP string // where visitors reach it
+	ClientIP  string // where clients reach it
+}
+
+// ClientValues are one client's own.
+type ClientValues struct {
+	Role   string // in the lab: "client", "newcomer"
+	Name   string // by which the server knows it
+	Port   int    // public TCP port that is its own
+	Secret string
+	Admin  string // address on its host that no other client has: "127.0.0.1:6060"
+}
+
+// OriginValues are the addresses of the local service behind the client.
+type OriginValues struct {
+	HTTP, TCP string
+}
+
+// CertValues are files and the name of a certificate made for this lab.
+type CertValues struct {
+	CA, Cert, Key string // PEM files
+	Name          string // that the certificate is for, beside the server's addresses
+}
+
+// The two clients of a lab: the one that is there from the start and returns
+// after a fault, and one that comes later. Their secrets are worth nothing: they
+// live and die with one lab.
+var (
+	Returning = ClientValues{Role: "client", Name: "alpha", Port: 7001, Secret: "secret-of-alpha", Admin: "127.0.0.1:6060"}
+	Newcomer  = ClientValues{Role: "newcomer", Name: "beta", Port: 7002, Secret: "secret-of-beta", Admin: "127.0.0.1:6061"}
+)
+
+// example fills templates when a file is checked, before there is a lab.
+func example(t *Target) Values {
+	bin := map[string]string{}
+	for name := range t.Build {
+		bin[name] = name
+	}
+	return Values{Bin: bin, Client: Returning}
+}
+
+func (t *Target) expand(text string, v Values) (string, error) {
+	tmpl, err := template.New("").Option("missingkey=error").Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("parse %q: %w", text, err)
+	}
+	var b strings.Builder
+	if err := tmpl.Execute(&b, v); err != nil {
+		_, why, _ := strings.Cut(err.Error(), "executing")
+		return "", fmt.Errorf("fill in %q:%s", text, why)
+	}
+	return b.String(), nil
+}

@@ -1,0 +1,79 @@
+package target
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const good = `
+name: x
+server: {command: [srv, "--at={{.Server.ClientIP}}:1"], ready: {tcp: "127.0.0.1:1"}}
+client: {command: [cli, "{{.Client.Name}}"], ready: {log: ready}}
+visit: {tcp: {port: "{{.Client.Port}}"}}
+settings: {keepalive: {idle: 2s, interval: 1s, count: 3}, user_timeout: 5s, heartbeat: {interval: 1s, deadline: 1500ms}}
+`
+
+func load(t *testing.T, text string) (*Target, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return Load(path)
+}
+
+func TestLoad(t *testing.T) {
+	x, err := load(t, good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := x.Settings.Record()
+	if s.KeepaliveIdle != 2 || s.KeepaliveCount != 3 || s.UserTimeout != 5 || s.HeartbeatDeadline != 1.5 || s.HalfClose != 0 {
+		t.Errorf("settings are %+v", s)
+	}
+	if len(x.Hash) != 64 || !filepath.IsAbs(x.File) {
+		t.Errorf("hash %q, file %q", x.Hash, x.File)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for _, c := range []struct{ name, old, new, says string }{
+		{"unknown key", "name: x", "name: x\nnmae: y", "line 3: field nmae not found"},
+		{"unknown key inside", "user_timeout: 5s", "user_timout: 5s", "field user_timout not found"},
+		{"no time", "user_timeout: 5s", "user_timeout: soon", "soon"},
+		{"no name", "name: x", "what: x", "name is missing"},
+		{"no way in", `visit: {tcp: {port: "{{.Client.Port}}"}}`, "", "visit is missing"},
+		{"two kinds of ready", "{log: ready}", `{log: ready, tcp: "127.0.0.1:1"}`, "client.ready: name exactly one"},
+		{"template that does not parse", "{{.Client.Name}}", "{{.Client.Name", "parse"},
+		{"template of what is not there", "{{.Client.Name}}", "{{.Client.Nmae}}", "Nmae"},
+		{"program that is not built", "{{.Client.Name}}", "{{.Bin.nothing}}", "nothing"},
+		{"not YAML", "name: x", "name: [", "line"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := load(t, strings.Replace(good, c.old, c.new, 1))
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Fatalf("error is %v, want it to say %q", err, c.says)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("error has more than one line: %q", err)
+			}
+		})
+	}
+	if _, err := Load("/nowhere/x.yaml"); err == nil || !strings.Contains(err.Error(), "/nowhere/x.yaml") {
+		t.Errorf("error of a missing file is %v", err)
+	}
+}
+
+func TestOurTargetsLoad(t *testing.T) {
+	files, err := filepath.Glob("../../scenarios/targets/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no targets: %v", err)
+	}
+	for _, f := range files {
+		if _, err := Load(f); err != nil {
+			t.Error(err)
+		}
+	}
+}
