@@ -1,0 +1,183 @@
+package reports
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// check parses the page and looks at what must hold for each: balanced tags, no
+// script, nothing that loads, one style sheet that the policy names, unique ids
+// that the links point to. The page keeps to the syntax that HTML and XML share,
+// so that the standard library's strict parser can be the judge.
+func check(t *testing.T, page string) {
+	t.Helper()
+	if !utf8.ValidString(page) {
+		t.Error("the page is not UTF-8")
+	}
+	allowed := map[string]bool{}
+	for name := range strings.FieldsSeq(`html head meta title style body main header footer h1 h2 h3 h4 h5 p b br span div dl dt dd ul ol li
+		a code pre table thead tbody tr th td details summary svg path rect text`) {
+		allowed[name] = true
+	}
+	ids, links, style, open := map[string]bool{}, map[string]bool{}, "", ""
+	dec := xml.NewDecoder(strings.NewReader(page))
+	for {
+		token, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("parse page: %v", err)
+		}
+		switch tok := token.(type) {
+		case xml.StartElement:
+			open = tok.Name.Local
+			if !allowed[open] {
+				t.Errorf("element %s on the page", open)
+			}
+			for _, a := range tok.Attr {
+				name := a.Name.Local
+				switch {
+				case strings.HasPrefix(name, "on") || name == "src" || name == "style":
+					t.Errorf("attribute %s of %s on the page", name, open)
+				case name == "href" && !strings.HasPrefix(a.Value, "#"):
+					t.Errorf("the page points out of itself: %s", a.Value)
+				case name == "href":
+					links[a.Value[1:]] = true
+				case name == "id" && ids[a.Value]:
+					t.Errorf("id %s twice", a.Value)
+				case name == "id":
+					ids[a.Value] = true
+				}
+			}
+		case xml.CharData:
+			if open == "style" {
+				style += string(tok)
+			}
+		case xml.EndElement:
+			open = ""
+		}
+	}
+	for l := range links {
+		if !ids[l] {
+			t.Errorf("a link leads to #%s, which is not there", l)
+		}
+	}
+	sum := sha256.Sum256([]byte(style))
+	want := html.EscapeString("style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'")
+	if !strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), want) {
+		t.Error("the policy does not name the style sheet of the page")
+	}
+	if regexp.MustCompile(`(?i)<script|@import|url\(|javascript:`).MatchString(page) {
+		t.Error("a script, or a style that loads")
+	}
+}
+
+// text is the page as read: without tags, entities resolved.
+func text(page string) string {
+	_, page, _ = strings.Cut(page, "</style>")
+	return html.UnescapeString(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page, ""))
+}
+
+func TestPagesHold(t *testing.T) {
+	for name, c := range map[string]struct {
+		b     *recordBuilder
+		title string
+		want  []string
+	}{
+		"pass": {passRun(t), "PASS: ", []string{"PASS: nothing outlived its window: 270 connections", "a leak in 1 of 90 exposures or more would have been seen (95 %)",
+			"make test", "✓ 5 PASS · – 1 SKIPPED", "Skipped: MTU black hole on the router (the kernel lacks iptables TCPMSS).", "UDP"}},
+		"leak": {leakRun(t), "LEAK: ", []string{"LEAK: 1 session socket of the server outlived kill -9 at client",
+			"CLOSE_WAIT with no kernel timer", "mux.(*session).readLoop", "session.go:212", "created by server.(*Server).acceptLoop",
+			"10.0.1.1:4443", "→ 10.0.2.2:40112", "server pid 4121 fd 19", "session from 10.0.2.2:40112", "peer=10.0.2.2:40112 role=session session=7",
+			`go tool ginkgo -focus "Login churn silent death`, "heartbeat deadline", "◀ decides", "pid 4188 is gone", "? did not bite:", "no bound is stated"}},
+		"soak":        {soakRun(t, 30, 17, 22), "LEAK: ", []string{"30 cycles: ✗ 2 LEAK · ✓ 28 PASS", "Worst cycle: 17", "First cycle: 1", "Last cycle: 30", "+2 since the start"}},
+		"interrupted": {interruptedRun(t), "INCONCLUSIVE: ", []string{"The run ended early, after 21 s: interrupted", "the spec was interrupted"}},
+		"empty":       {newRecord(t), "INCONCLUSIVE: ", []string{"nothing was judged", "None ran.", "has no end"}},
+		"hostile":     {hostileRun(t), "LEAK: ", []string{"<script>alert(1)</script>", "does not serve", "by no fault", "more in run.jsonl"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, page := mustWrite(t, c.b.write())
+			if strings.Contains(name, "hostile") && !strings.Contains(page, "&lt;script&gt;") {
+				t.Error("the hostile text is not on the page at all")
+			}
+			check(t, page)
+			if !strings.Contains(page, "<title>"+c.title) {
+				t.Errorf("the title does not start with %q", c.title)
+			}
+			got := text(page)
+			for _, w := range c.want {
+				if !strings.Contains(strings.ReplaceAll(got, "\u00a0", " "), w) {
+					t.Errorf("the page does not say %q", w)
+				}
+			}
+		})
+	}
+}
+
+func TestLeakStaysOutOfAPass(t *testing.T) {
+	_, page := mustWrite(t, passRun(t).write())
+	for _, bad := range []string{"Leaked goroutines", "outlived the window<", `class="excess"`, "✗"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("a page of a pass has %q", bad)
+		}
+	}
+	if strings.Contains(page, `<details class="spec good" open`) {
+		t.Error("a passed spec is open")
+	}
+	_, page = mustWrite(t, leakRun(t).write())
+	if !strings.Contains(page, `class="excess"`) || !strings.Contains(page, `<details class="spec bad" open`) {
+		t.Error("a leak has no red area, or is closed")
+	}
+	if strings.Contains(text(page), "by no fault") {
+		t.Error("the client that the fault killed is said to have exited by no fault")
+	}
+	if strings.Contains(text(page), "back shown") {
+		t.Error("what is shown only is called back at its baseline")
+	}
+	if strings.Contains(page, "would have been seen") {
+		t.Error("a run with a leak states a bound")
+	}
+}
+
+func TestLongSoakStaysSmall(t *testing.T) {
+	_, page := mustWrite(t, soakRun(t, 300, 217).write())
+	check(t, page)
+	if len(page) > 600_000 {
+		t.Errorf("the page of 300 cycles has %d bytes", len(page))
+	}
+	if n := strings.Count(page, "<h4><span"); n != 3 {
+		t.Errorf("%d cycles are drawn whole, want the worst, the first and the last", n)
+	}
+	for _, c := range []int{1, 150, 300} {
+		if !strings.Contains(page, fmt.Sprintf(`<tr><td class="n">%d</td>`, c)) && !strings.Contains(page, fmt.Sprintf(`">%d</a>`, c)) {
+			t.Errorf("no row for cycle %d", c)
+		}
+	}
+}
+
+func TestParallelSpecsAndASecondRun(t *testing.T) {
+	a, b := passRun(t), soakRun(t, 4, 3)
+	mixed := newRecord(t)
+	for i := range max(len(a.events), len(b.events)) {
+		for _, from := range []*recordBuilder{a, b} {
+			if i < len(from.events) {
+				mixed.events = append(mixed.events, from.events[i])
+			}
+		}
+	}
+	s, page := mustWrite(t, mixed.write())
+	check(t, page)
+	if s.Verdict != "LEAK" || s.Cycles != 4 || !strings.Contains(page, "make soak DURATION=2h") || !strings.Contains(page, ">make test<") {
+		t.Errorf("summary %+v, or a command is missing", s)
+	}
+}

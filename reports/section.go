@@ -1,0 +1,274 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// section is a spec or a cycle as the page draws it, all text made.
+type section struct {
+	ID, Title         string
+	Word              word
+	Open              bool
+	Reason            string
+	Where, Fault, Why string
+	Others            []string // reasons of further judgements
+	File, Replay      string
+	Labels            string
+	Topology, Failure string
+	Load              []string
+	Rows              []rowView
+	Figures           []figure
+	Stacks            []*stackGroup
+	Survivors         []survivorView
+	MoreSurvivors     int
+	Services          []serviceView
+	Windows           []windowView
+	Faults            []faultView
+	Processes         []processView
+	Soak              *soakView
+}
+
+type (
+	rowView struct {
+		Role, Resource, Baseline, Peak, End, Settled, Excess, Note string
+		OK, Shown                                                  bool // Shown: not judged
+	}
+	survivorView struct {
+		What, Local, Remote, State, Timer, RecvQ, SendQ, Silence, Age, Holder, Peer, Why, Moment string
+	}
+	serviceView struct {
+		Client, After, Limit, Error string
+		OK                          bool
+	}
+	windowView struct {
+		Upper, Slack, Deadline, Last, Lower string
+		Rows                                []boundView
+	}
+	boundView struct {
+		Role, Sockets, Detector, Formula, Earliest, Latest string
+		Decides                                            bool
+	}
+	faultView struct {
+		Name, Place, Class, Injected, Witnessed, Healed, Witness, Exposures string
+		Bit                                                                 bool
+	}
+	processView struct {
+		Role, Host, PID, At, What, Detail, Command string
+		Tail                                       string
+		Open                                       bool
+	}
+	// soakView is what the section of a soak has more: its cycles.
+	soakView struct {
+		Tally  string
+		Figure figure
+		Drawn  bool
+		Cycles []cycleView
+		Many   bool // the table folds
+		Rounds []section
+	}
+	cycleView struct {
+		Number, Fault, Exposures, Returned, Window, Reason, Link string
+		Word                                                     word
+	}
+)
+
+// Limits of what is put on a page; the record has all of it.
+const (
+	mostSurvivors = 60
+	mostText      = 4000
+)
+
+// section draws a spec. Its rounds are sections of their own in a soak.
+func (sp *spec) section() section {
+	id := fmt.Sprintf("s%d", sp.number)
+	cycles := sp.cycles()
+	if len(cycles) == 0 {
+		s := sp.rounds[0].section(id)
+		sp.fillHead(&s)
+		return s
+	}
+	s := section{ID: id}
+	if sp.rounds[0].cycle == 0 {
+		s = sp.rounds[0].section(id) // processes of the whole soak, and what was judged outside its cycles
+	}
+	sp.fillHead(&s)
+	s.Soak = sp.soak(cycles, id)
+	s.Open = true // its cycles are folded, and the curves are what a soak is for
+	return s
+}
+
+// fillHead fills in what a section has from its spec.
+func (sp *spec) fillHead(s *section) {
+	s.Title, s.Word, s.Reason = sp.head.Name, verdictWord(sp.verdict), sp.reason()
+	s.Open = sp.verdict != record.Pass && sp.verdict != record.Skipped && sp.verdict != ""
+	s.Replay, s.Topology, s.Labels = sp.head.Replay, strings.Trim(sp.head.Topology, "\n"), strings.Join(sp.head.Labels, ", ")
+	if sp.head.File != "" {
+		s.File = fmt.Sprintf("%s:%d", sp.head.File, sp.head.Line)
+	}
+	if sp.end != nil {
+		s.Failure = cutText(sp.end.Failure, mostText)
+	}
+}
+
+// soak draws the cycles: a row each, and the worst, the first and the last whole.
+func (sp *spec) soak(cycles []*round, id string) *soakView {
+	v := &soakView{Many: len(cycles) > 24}
+	whole := []*round{cycles[0]}
+	if last := cycles[len(cycles)-1]; last != cycles[0] {
+		whole = append(whole, last)
+	}
+	if sp.worst != nil && sp.worst.cycle > 0 && sp.verdict != record.Pass {
+		whole = slices.DeleteFunc(whole, func(r *round) bool { return r == sp.worst })
+		whole = append([]*round{sp.worst}, whole...)
+	}
+	anchor := func(r *round) string { return fmt.Sprintf("%s-c%d", id, r.cycle) }
+	n := map[record.Verdict]int{}
+	for _, r := range cycles {
+		n[r.verdict]++
+		c := cycleView{Number: fmt.Sprint(r.cycle), Word: verdictWord(r.verdict), Fault: r.faultText(), Window: "–", Returned: "–"}
+		exposures, _, returned, judged := totals([]*round{r})
+		c.Exposures = fmt.Sprint(exposures)
+		if judged {
+			c.Returned = limitSeconds(returned)
+		}
+		if w := r.upper(); w > 0 {
+			c.Window = seconds(w)
+		}
+		if j := r.judgement(); j != nil && r.verdict != record.Pass {
+			c.Reason = j.Reason
+		}
+		if slices.Contains(whole, r) {
+			c.Link = anchor(r)
+		}
+		v.Cycles = append(v.Cycles, c)
+	}
+	v.Tally = count(len(cycles), "cycle") + ": " + tally(n)
+	v.Figure, v.Drawn = soakFigure(cycles)
+	for _, r := range whole {
+		s := r.section(anchor(r))
+		name := "Cycle"
+		switch {
+		case r == sp.worst && sp.verdict != record.Pass:
+			name = "Worst cycle"
+		case r == cycles[0]:
+			name = "First cycle"
+		case r == cycles[len(cycles)-1]:
+			name = "Last cycle"
+		}
+		s.Title = fmt.Sprintf("%s: %d", name, r.cycle)
+		s.Word = verdictWord(r.verdict)
+		s.Open = r == sp.worst && sp.verdict != record.Pass
+		if j := r.judgement(); j != nil {
+			s.Reason = j.Reason
+		}
+		v.Rounds = append(v.Rounds, s)
+	}
+	return v
+}
+
+// section draws a round.
+func (r *round) section(id string) section {
+	s := section{ID: id, Figures: r.figures(), Stacks: r.stackGroups(), Word: verdictWord(r.verdict)}
+	worst := r.judgement()
+	if worst != nil {
+		s.Where, s.Why, s.Fault = worst.Where, worst.Why, worst.Fault
+	}
+	for i := range r.judgements {
+		j := &r.judgements[i]
+		if j != worst {
+			s.Others = append(s.Others, string(j.Verdict)+": "+j.Reason)
+		}
+		for _, row := range j.Table {
+			s.Rows = append(s.Rows, drawRow(row))
+		}
+		for _, x := range j.Survivors {
+			if x.Socket == nil && x.FD == nil {
+				continue // a goroutine: among the stacks
+			}
+			if len(s.Survivors) == mostSurvivors {
+				s.MoreSurvivors++
+				continue
+			}
+			s.Survivors = append(s.Survivors, drawSurvivor(x))
+		}
+	}
+	for _, l := range r.loads {
+		s.Load = append(s.Load, drawLoad(l.it))
+	}
+	for _, x := range r.services {
+		v := serviceView{Client: x.it.Client, OK: x.it.OK, After: seconds(x.it.After), Limit: seconds(x.it.Limit), Error: cutText(x.it.Error, mostText)}
+		if !x.it.OK {
+			v.After = "not within"
+		}
+		s.Services = append(s.Services, v)
+	}
+	for _, w := range r.windows {
+		s.Windows = append(s.Windows, drawWindow(w.it))
+	}
+	s.Faults = r.faultViews()
+	s.Processes = r.processViews()
+	return s
+}
+
+func drawRow(row record.Row) rowView {
+	q := func(v float64) string { return quantity(v, row.Unit) }
+	return rowView{Role: row.Role, Resource: row.Resource, Baseline: q(row.Baseline), Peak: q(row.Peak), End: q(row.End),
+		Settled: q(row.Settled), Excess: signed(row.Excess, row.Unit), OK: row.OK, Note: row.Note,
+		Shown: row.OK && (strings.Contains(row.Note, "not judged") || strings.HasPrefix(row.Note, "not observed"))}
+}
+
+func drawSurvivor(x record.Survivor) survivorView {
+	v := survivorView{What: x.Resource, Age: seconds(x.Age), Peer: x.Peer, Why: x.Why, Moment: moment(x.Moment),
+		Holder: fmt.Sprintf("%s pid %d", x.Role, x.PID)}
+	if k := x.Socket; k != nil {
+		v.Local, v.Remote, v.State, v.Timer = k.Local, k.Remote, k.State, timer(*k)
+		v.RecvQ, v.SendQ, v.Silence = fmt.Sprint(k.RecvQ), fmt.Sprint(k.SendQ), seconds(k.Silence)
+		if x.FD == nil && k.FD >= 0 {
+			v.Holder += fmt.Sprintf(" fd %d", k.FD)
+		}
+	}
+	if x.FD != nil {
+		v.Holder += fmt.Sprintf(" fd %d", x.FD.Number)
+		if x.Socket == nil {
+			v.Local = x.FD.Target
+		}
+	}
+	return v
+}
+
+func moment(l record.Label) string {
+	switch l {
+	case record.WindowEnd:
+		return "window end"
+	case record.Settled:
+		return "settled"
+	}
+	return string(l)
+}
+
+// timer is the kernel's timer in words; "none" on a dead connection means that
+// the kernel will never look at it again.
+func timer(k record.Socket) string {
+	text := cmp.Or(k.Timer, "none")
+	if text != "none" {
+		text += ", in " + seconds(k.Expires)
+	}
+	if k.Retries > 0 {
+		text += fmt.Sprintf(", %d unanswered", k.Retries)
+	}
+	return text
+}
+
+func drawWindow(w record.Window) windowView {
+	v := windowView{Upper: seconds(w.Upper), Slack: seconds(w.Slack), Deadline: seconds(w.Deadline), Last: seconds(w.Last), Lower: seconds(w.Lower)}
+	for _, b := range w.Rows {
+		v.Rows = append(v.Rows, boundView{Role: b.Role, Sockets: b.Sockets, Detector: b.Detector, Formula: b.Formula,
+			Earliest: limitSeconds(b.Earliest), Latest: limitSeconds(b.Latest), Decides: b.Decides})
+	}
+	return v
+}

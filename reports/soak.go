@@ -1,0 +1,143 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// soakFigure draws a soak over its cycles: how long each took to come back, and
+// what the server held after each.
+func soakFigure(cycles []*round) (figure, bool) {
+	if len(cycles) < 3 {
+		return figure{}, false
+	}
+	a := axis{from: float64(cycles[0].cycle), to: float64(cycles[len(cycles)-1].cycle), cycles: true}
+	// Only what stays until the end of the soak is filled.
+	a.excessFrom, a.healedAt = a.from, a.from
+	panels := slices.DeleteFunc([]panel{
+		returnedPanel(cycles),
+		settledPanel(cycles, "Server sockets after each cycle", "sockets", "k-teal", func(s record.Sample) int { return len(s.Sockets) }),
+		settledPanel(cycles, "Server file descriptors after each cycle", "fds", "k-violet", func(s record.Sample) int { return len(s.FDs) }),
+		settledPanel(cycles, "Server goroutines after each cycle", "goroutines", "k-blue", goroutines),
+	}, func(p panel) bool { return len(p.lines) == 0 })
+	for _, r := range cycles {
+		if bad := r.verdict; bad != record.Pass && bad != record.Skipped && bad != "" && len(a.marks) < 40 {
+			label := ""
+			if len(a.marks) < 6 {
+				label = fmt.Sprintf("%s cycle %d", verdictWord(bad).Sign, r.cycle)
+			}
+			a.marks = append(a.marks, mark{float64(r.cycle), "fault", label})
+		}
+	}
+	f := figure{Name: "over the cycles"}
+	for i, p := range panels {
+		f.Panels = append(f.Panels, drawing{Title: p.title, Note: p.note, Bad: p.lines[0].fill && p.lines[0].over(a) > 0, SVG: p.svg(a, i == 0, i == len(panels)-1)})
+	}
+	return f, len(panels) > 0
+}
+
+// returnedPanel shows each cycle's time back to clean, under its window.
+func returnedPanel(cycles []*round) panel {
+	took := line{name: "last cycle", class: "k-blue", loose: true, base: math.NaN()}
+	window := line{name: "window", class: "k-slate", dotted: true, base: math.NaN()}
+	for _, r := range cycles {
+		x := float64(r.cycle)
+		if j := r.judgement(); j != nil && j.Returned >= 0 {
+			took.x, took.y = append(took.x, x), append(took.y, j.Returned)
+		}
+		if w := r.upper(); w > 0 {
+			window.x, window.y = append(window.x, x), append(window.y, w)
+		}
+	}
+	if len(took.x) == 0 {
+		return panel{}
+	}
+	p := panel{title: "Clean after", note: "seconds from the fault until the last exposed thing was gone; slowest " + seconds(slices.Max(took.y)),
+		height: 96, show: seconds, lines: []line{took}}
+	if len(window.x) > 0 {
+		p.lines = append(p.lines, window)
+	}
+	return p
+}
+
+func settledPanel(cycles []*round, title, name, class string, get func(record.Sample) int) panel {
+	l := line{name: name, class: class, base: math.NaN()}
+	l.fill = slices.ContainsFunc(cycles, func(r *round) bool { return r.verdict == record.Leak })
+	for _, r := range cycles {
+		for _, s := range r.snapshots {
+			n := get(s.it.Sample)
+			if s.it.Sample.Role != "server" || n == 0 {
+				continue
+			}
+			if s.it.Label == record.Baseline && math.IsNaN(l.base) {
+				l.base = float64(n)
+			}
+			if s.it.Label == record.Settled {
+				l.x, l.y = append(l.x, float64(r.cycle)), append(l.y, float64(n))
+			}
+		}
+	}
+	if len(l.x) < 2 {
+		return panel{}
+	}
+	p := panel{title: title, height: 56, show: counts, lines: []line{l}, note: "same as at the start"}
+	if end := l.y[len(l.y)-1]; !math.IsNaN(l.base) && end != l.base {
+		p.note = signed(end-l.base, "") + " since the start"
+	}
+	return p
+}
+
+// upper is the longest window of the round, 0 if it has none.
+func (r *round) upper() float64 {
+	var upper float64
+	for _, w := range r.windows {
+		upper = max(upper, w.it.Upper)
+	}
+	return upper
+}
+
+// faultText names what was done in the round: the judge's words, else the faults.
+func (r *round) faultText() string {
+	if j := r.judgement(); j != nil && j.Fault != "" {
+		return j.Fault
+	}
+	return strings.Join(r.faultNames(), "; ")
+}
+
+func (r *round) faultNames() []string {
+	var names []string
+	for _, f := range r.faults {
+		name := f.it.Name
+		if f.it.Place != "" {
+			name += " at " + f.it.Place
+		}
+		if f.it.Phase == "injected" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// totals sums what the judgements rest on, and the slowest return; -1 for never.
+func totals(rounds []*round) (exposures, faultEvents int, returned float64, judged bool) {
+	for _, r := range rounds {
+		for _, j := range r.judgements {
+			exposures += j.Exposures
+			faultEvents += j.FaultEvents
+			if j.Verdict == record.Skipped || j.Verdict == record.Inconclusive && j.Returned < 0 {
+				continue
+			}
+			judged = true
+			if j.Returned < 0 || returned < 0 {
+				returned = -1
+			} else {
+				returned = max(returned, j.Returned)
+			}
+		}
+	}
+	return exposures, faultEvents, returned, judged
+}
