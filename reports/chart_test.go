@@ -130,8 +130,8 @@ func TestWords(t *testing.T) {
 		{record.Limit{Resource: "sockets", Value: 0.00499, Per: "exposure", Confidence: 0.95}, "a leak in 1 of 200 exposures or more would have been seen (95 %): sockets"},
 		{record.Limit{Resource: "fds", Value: 0.95, Per: "fault event", Confidence: 0.95}, "a leak in 95 % of the fault events or more would have been seen (95 %): fds"},
 	} {
-		if got := boundWords(c.l); got != c.want {
-			t.Errorf("boundWords = %q, want %q", got, c.want)
+		if got := BoundWords(c.l); got != c.want {
+			t.Errorf("BoundWords = %q, want %q", got, c.want)
 		}
 	}
 	if got := thousands(1234567); got != "1\u202f234\u202f567" {

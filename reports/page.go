@@ -96,7 +96,7 @@ func (p *page) banner(s *story) {
 		}
 	}
 	for _, b := range s.summary.Bounds { // the judge states them for a clean run only
-		p.Bounds = append(p.Bounds, boundWords(b))
+		p.Bounds = append(p.Bounds, BoundWords(b))
 	}
 	if s.cut {
 		p.Notes = append(p.Notes, "The record is cut off in its last line: the run was killed, or the disk was full. What follows is all that was written.")
@@ -154,14 +154,16 @@ func (sp *spec) row() specRow {
 		row.Returned = limitSeconds(returned)
 	}
 	var upper float64
+	windowed := false
 	kinds := map[string]bool{}
 	for _, r := range sp.rounds {
-		upper = max(upper, r.upper())
+		w, known := r.upper()
+		upper, windowed = max(upper, w), windowed || known
 		for _, name := range r.faultNames() {
 			kinds[name] = true
 		}
 	}
-	if upper > 0 {
+	if windowed {
 		row.Window = seconds(upper)
 	}
 	switch n := len(sp.cycles()); {

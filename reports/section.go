@@ -136,7 +136,7 @@ func (sp *spec) soak(cycles []*round, id string) *soakView {
 		if judged {
 			c.Returned = limitSeconds(returned)
 		}
-		if w := r.upper(); w > 0 {
+		if w, known := r.upper(); known {
 			c.Window = seconds(w)
 		}
 		if j := r.judgement(); j != nil && r.verdict != record.Pass {

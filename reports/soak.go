@@ -49,7 +49,7 @@ func returnedPanel(cycles []*round) panel {
 		if j := r.judgement(); j != nil && j.Returned >= 0 {
 			took.x, took.y = append(took.x, x), append(took.y, j.Returned)
 		}
-		if w := r.upper(); w > 0 {
+		if w, known := r.upper(); known && w > 0 {
 			window.x, window.y = append(window.x, x), append(window.y, w)
 		}
 	}
@@ -92,12 +92,11 @@ func settledPanel(cycles []*round, title, name, class string, get func(record.Sa
 }
 
 // upper is the longest window of the round, 0 if it has none.
-func (r *round) upper() float64 {
-	var upper float64
+func (r *round) upper() (upper float64, known bool) {
 	for _, w := range r.windows {
-		upper = max(upper, w.it.Upper)
+		upper, known = max(upper, w.it.Upper), true
 	}
-	return upper
+	return upper, known
 }
 
 // faultText names what was done in the round: the judge's words, else the faults.

@@ -95,6 +95,10 @@ func tell(events []record.Event, cut bool) *story {
 		sp.close()
 	}
 	s.summary = leak.Summarize(events)
+	if worst := s.byHarm(); len(worst) > 0 && worst[0].worst != nil && s.summary.Verdict != record.Pass {
+		// The sentence and the story below it are one and the same spec's.
+		s.summary.Reason = worst[0].worst.judgement().Reason
+	}
 	if cut {
 		s.summary.Interrupted = true
 	}

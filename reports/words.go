@@ -130,9 +130,9 @@ func thousands(n int) string {
 	return s
 }
 
-// boundWords says what a clean run excludes. From 1 in 5 on the plain share is
+// BoundWords says in a sentence what a clean run excludes. From 1 in 5 on the plain share is
 // said: "1 in 1" would sound like a result.
-func boundWords(l record.Limit) string {
+func BoundWords(l record.Limit) string {
 	share := fmt.Sprintf("1 of %s %ss", thousands(int(1/l.Value)), l.Per)
 	if l.Value > 0.2 {
 		share = fmt.Sprintf("%.0f %% of the %ss", l.Value*100, l.Per)

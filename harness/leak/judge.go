@@ -151,36 +151,48 @@ func where(j record.Judgement) string {
 			return s.Role + ": " + Place(*s.Goroutine)
 		}
 	}
-	for _, x := range j.Excess {
+	if len(j.Excess) > 0 {
+		x := j.Excess[0]
 		if len(x.Holders) > 0 {
 			return x.Role + ": " + Place(x.Holders[0])
 		}
 		return x.Role + ": " + x.Signature
 	}
-	for _, s := range j.Survivors {
+	if len(j.Survivors) > 0 {
+		s := j.Survivors[0]
 		return fmt.Sprintf("%s: pid %d, fd %d", s.Role, s.PID, s.FD.Number)
 	}
 	return ""
 }
 
-// Place names the function of a goroutine that is its program's own, with file,
-// line and creator: "tunnel.(*Server).serveSession server.go:212, created by ...".
+// Place names the function of a goroutine that is its program's own, with file and
+// line, and who started it: "tunnel.(*Server).serveSession server.go:212, created
+// by ...". Where a library's helper started it, that is the outermost function of
+// the program's own on its stack.
 func Place(g record.Goroutine) string {
+	if len(g.Frames) == 0 {
+		return "unknown"
+	}
+	at := func(f record.Frame) string {
+		return fmt.Sprintf("%s %s:%d", path.Base(f.Func), path.Base(f.File), f.Line)
+	}
 	own := OwnFrame(g)
-	text := fmt.Sprintf("%s %s:%d", path.Base(own.Func), path.Base(own.File), own.Line)
-	if g.Creator.Func != "" {
-		text += fmt.Sprintf(", created by %s %s:%d", path.Base(g.Creator.Func), path.Base(g.Creator.File), g.Creator.Line)
+	text := at(own)
+	outermost := g.Creator
+	for i := len(g.Frames) - 1; i >= 0 && !isOwn(outermost); i-- {
+		outermost = g.Frames[i]
+	}
+	if isOwn(outermost) && outermost != own {
+		text += ", created by " + at(outermost)
 	}
 	return text
 }
 
-// OwnFrame is the first frame from the leaf that is not the standard library's:
-// the first whose package path has a domain, or is main. The leaf if there is
-// none.
+// OwnFrame is the first frame from the leaf that is the program's own, not the
+// standard library's; the leaf if there is none.
 func OwnFrame(g record.Goroutine) record.Frame {
 	for _, f := range g.Frames {
-		first, _, _ := strings.Cut(f.Func, "/")
-		if strings.HasPrefix(f.Func, "main.") || (first != f.Func && strings.Contains(first, ".")) {
+		if isOwn(f) {
 			return f
 		}
 	}
@@ -188,6 +200,13 @@ func OwnFrame(g record.Goroutine) record.Frame {
 		return record.Frame{}
 	}
 	return g.Frames[0]
+}
+
+// isOwn tells a program's own function by its package path: it has a domain, or
+// is main.
+func isOwn(f record.Frame) bool {
+	first, _, _ := strings.Cut(f.Func, "/")
+	return strings.HasPrefix(f.Func, "main.") || (first != f.Func && strings.Contains(first, "."))
 }
 
 // why says what keeps the first survivor alive.

@@ -1,6 +1,7 @@
 package leak
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,9 +176,69 @@ func TestWhySocket(t *testing.T) {
 	}
 }
 
-func TestConnectionsLeaveOutListenersAndLoopback(t *testing.T) {
-	s := holdings(0, session(8, 108, 18, "1"), socket(5, 105, "127.0.0.1:6060", "127.0.0.1:999", "ESTABLISHED"))
-	if got := Connections(s); len(got) != 1 || got[0].Inode != 108 {
-		t.Errorf("connections are %v, want the session alone", got)
+func TestExposed(t *testing.T) {
+	b := holdings(0, session(8, 108, 18, "1"),
+		socket(6, 106, "10.0.0.1:4443", "10.0.0.2:1", "CLOSE_WAIT"), // left over from before
+		descriptor(7, 107)) // the same, and the kernel has forgotten it
+	e := holdings(1, session(8, 108, 18, "1"), visitor,
+		socket(6, 106, "10.0.0.1:4443", "10.0.0.2:1", "CLOSE_WAIT"), descriptor(7, 107),
+		socket(5, 105, "127.0.0.1:6060", "127.0.0.1:999", "ESTABLISHED"),
+		socket(10, 110, "10.1.0.2:8080", "10.1.0.1:5001", "CLOSE_WAIT")) // a half-closed visitor
+	var got []uint64
+	for _, s := range Exposed(b, e) {
+		got = append(got, s.Inode)
+	}
+	if !slices.Equal(got, []uint64{108, 109, 110}) {
+		t.Errorf("exposed are %v, want the session and both visitors", got)
+	}
+}
+
+func TestWhatWasLeftOverBeforeIsNoSurvivor(t *testing.T) {
+	left := func(s *record.Sample) {
+		descriptor(7, 107)(s)
+		goroutine(17, "select (no cases)", map[string]string{"session": "0", "peer": "10.0.0.2:40000"}, own+"(*Server).serveSession")(s)
+	}
+	r := healthy()
+	p := &r.Processes[0]
+	left(&p.B)
+	left(&p.E)
+	left(&p.F)
+	left(&p.G)
+	if j := Judge(r); j.Verdict != record.Pass {
+		t.Errorf("verdict is %s: %s", j.Verdict, j.Reason)
+	}
+}
+
+func TestPlaceNamesTheProgramsOwnFunctions(t *testing.T) {
+	at := func(name, file string, line int) record.Frame {
+		return record.Frame{Func: name, File: file, Line: line}
+	}
+	g := record.Goroutine{
+		Frames: []record.Frame{
+			at("internal/poll.(*FD).Read", "fd.go", 1), at(own+"(*Server).serveSession", "server.go", 2),
+			at(own+"(*Server).Start.func1", "server.go", 3), at("sync.(*WaitGroup).Go.func1", "waitgroup.go", 4),
+		},
+		Creator: at("sync.(*WaitGroup).Go", "waitgroup.go", 5),
+	}
+	if got, want := Place(g), "tunnel.(*Server).serveSession server.go:2, created by tunnel.(*Server).Start.func1 server.go:3"; got != want {
+		t.Errorf("place is %q, want %q", got, want)
+	}
+	g.Creator = at("main.main", "main.go", 6)
+	if got, want := Place(g), "tunnel.(*Server).serveSession server.go:2, created by main.main main.go:6"; got != want {
+		t.Errorf("place is %q, want %q", got, want)
+	}
+}
+
+func TestExcessIsBlamedOnWhoLostItsPeer(t *testing.T) {
+	reads := func(id int64, peer string) func(*record.Sample) {
+		return goroutine(id, "IO wait", map[string]string{"peer": peer}, own+"read")
+	}
+	b := holdings(0, reads(20, "10.0.0.2:1"), reads(21, "10.0.0.2:2"),
+		socket(8, 108, "10.0.0.1:4443", "10.0.0.2:2", "ESTABLISHED")) // 20 was lonely already
+	g := holdings(9, reads(20, "10.0.0.2:1"), reads(21, "10.0.0.2:2"), reads(30, "10.0.0.2:3"),
+		socket(9, 109, "10.0.0.1:4443", "10.0.0.2:3", "ESTABLISHED"))
+	_, excess := Excesses(b, b, b, g)
+	if len(excess) != 1 || len(excess[0].Holders) != 1 || excess[0].Holders[0].ID != 21 {
+		t.Errorf("excess is %+v, want goroutine 21 to blame", excess)
 	}
 }

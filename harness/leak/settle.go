@@ -56,7 +56,7 @@ func signatures(b, g record.Sample) []record.Excess {
 		if was := before[group.Signature]; group.Count > was {
 			found = append(found, record.Excess{
 				Role: g.Role, Signature: group.Signature, Baseline: was, Settled: group.Count,
-				Holders: holders(g, group.Signature, group.Count-was),
+				Holders: holders(b, g, group.Signature, group.Count-was),
 			})
 		}
 	}
@@ -64,16 +64,41 @@ func signatures(b, g record.Sample) []record.Excess {
 	return found
 }
 
-// holders are the n oldest goroutines with the signature. Goroutine ids grow, so
-// the lowest is the oldest.
-func holders(s record.Sample, signature string, n int) []record.Goroutine {
+// holders are the n goroutines of g with the signature that are to blame: those
+// whose peer has gone since b before those that do not tell, then those whose peer
+// is there, last those whose peer was gone in b already. The oldest first:
+// goroutine ids grow.
+func holders(b, g record.Sample, signature string, n int) []record.Goroutine {
+	before := map[int64]record.Goroutine{}
+	for _, x := range b.Goroutines {
+		before[x.ID] = x
+	}
+	lonely := func(s record.Sample, x record.Goroutine) bool {
+		return x.Labels[peerLabel] != "" && !slices.ContainsFunc(s.Sockets, func(c record.Socket) bool {
+			return c.Remote == x.Labels[peerLabel] && c.State == "ESTABLISHED"
+		})
+	}
+	rank := func(x record.Goroutine) int {
+		was, old := before[x.ID]
+		switch {
+		case old && lonely(b, was):
+			return 3
+		case lonely(g, x):
+			return 0
+		case x.Labels[peerLabel] == "":
+			return 1
+		}
+		return 2
+	}
 	var found []record.Goroutine
-	for _, g := range s.Goroutines {
-		if Signature(g) == signature {
-			found = append(found, g)
+	for _, x := range g.Goroutines {
+		if Signature(x) == signature {
+			found = append(found, x)
 		}
 	}
-	slices.SortFunc(found, func(x, y record.Goroutine) int { return cmp.Compare(x.ID, y.ID) })
+	slices.SortFunc(found, func(x, y record.Goroutine) int {
+		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(x.ID, y.ID))
+	})
 	return found[:min(n, len(found))]
 }
 

@@ -12,17 +12,32 @@ import (
 // process still holds its descriptor.
 const ClosedState = "CLOSED (fd only)"
 
-// sessionLabel is the pprof label by which a target may say to which session a
-// goroutine belongs. With it, a goroutine that outlives its session is seen by
-// identity; without it, by the count of its signature.
-const sessionLabel = "session"
+// The pprof labels by which a target may say to which session a goroutine belongs,
+// and who is at the other end ("ip:port"). With them, a goroutine that outlives its
+// session is seen by identity; without them, by the count of its signature.
+const (
+	sessionLabel = "session"
+	peerLabel    = "peer"
+)
 
-// Connections are the sockets of a sample that lead to another host: those that a
-// fault on the path, or at the peer, goes through.
-func Connections(s record.Sample) []record.Socket {
+// Exposed are the connections of e to other hosts: those that a fault on the
+// path, or at the peer, goes through. What was no living connection in b already,
+// at rest and without visitors, is left over from before and not exposed again.
+//
+//	b, e: samples of one process
+func Exposed(b, e record.Sample) []record.Socket {
+	stale := map[uint64]bool{}
+	for _, d := range b.FDs {
+		stale[d.Inode] = true
+	}
+	for _, c := range b.Sockets {
+		if c.State == "ESTABLISHED" {
+			delete(stale, c.Inode)
+		}
+	}
 	var found []record.Socket
-	for _, c := range s.Sockets {
-		if c.State != "LISTEN" && !loopback(c.Remote) {
+	for _, c := range e.Sockets {
+		if c.State != "LISTEN" && !loopback(c.Remote) && !stale[c.Inode] {
 			found = append(found, c)
 		}
 	}
@@ -45,10 +60,10 @@ func Survivors(b, e, f record.Sample) []record.Survivor {
 	if e.PID != f.PID || b.PID != e.PID {
 		return nil
 	}
-	return append(socketSurvivors(e, f), goroutineSurvivors(b, e, f)...)
+	return append(socketSurvivors(b, e, f), goroutineSurvivors(b, e, f)...)
 }
 
-func socketSurvivors(e, f record.Sample) []record.Survivor {
+func socketSurvivors(b, e, f record.Sample) []record.Survivor {
 	now := map[uint64]record.Socket{}
 	for _, s := range f.Sockets {
 		now[s.Inode] = s
@@ -60,12 +75,12 @@ func socketSurvivors(e, f record.Sample) []record.Survivor {
 		}
 	}
 	var found []record.Survivor
-	for _, was := range Connections(e) {
+	for _, was := range Exposed(b, e) {
 		fd, ok := held[was.Inode]
 		if !ok {
 			continue
 		}
-		v := record.Survivor{Role: f.Role, PID: f.PID, Moment: record.WindowEnd, FD: &fd, Peer: was.Remote}
+		v := record.Survivor{Role: f.Role, PID: f.PID, Moment: record.WindowEnd, FD: &fd}
 		if s, ok := now[was.Inode]; ok {
 			v.Resource, v.Socket = "socket", &s
 			v.Why = whySocket(s)
@@ -104,9 +119,13 @@ func goroutineSurvivors(b, e, f record.Sample) []record.Survivor {
 	for _, g := range b.Goroutines {
 		before[g.ID] = true
 	}
+	peers := map[string]bool{"": true} // a session that does not tell its peer is taken as exposed
+	for _, c := range Exposed(b, e) {
+		peers[c.Remote] = true
+	}
 	exposed := map[int64]record.Goroutine{}
 	for _, g := range e.Goroutines {
-		if !before[g.ID] || g.Labels[sessionLabel] != "" {
+		if !before[g.ID] || (g.Labels[sessionLabel] != "" && peers[g.Labels[peerLabel]]) {
 			exposed[g.ID] = g
 		}
 	}
@@ -118,7 +137,7 @@ func goroutineSurvivors(b, e, f record.Sample) []record.Survivor {
 		}
 		found = append(found, record.Survivor{
 			Role: f.Role, PID: f.PID, Moment: record.WindowEnd, Resource: "goroutine",
-			Goroutine: &g, Peer: g.Labels["peer"], Why: "in state " + g.State,
+			Goroutine: &g, Peer: g.Labels[peerLabel], Why: "in state " + g.State,
 		})
 	}
 	return found

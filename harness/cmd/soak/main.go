@@ -1,0 +1,112 @@
+// Soak is the main job: the quick catalogue, then cycles of faults on one
+// long-lived server, then the verdict and the report.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/halfopen/halfopen/harness"
+)
+
+func main() {
+	o := options{}
+	cmd := &cobra.Command{
+		Use:   "soak",
+		Short: "prove that a TCP server and its clients leak nothing when the network dies badly",
+		Long: `soak runs the quick catalogue of stories, then a soak: cycles of visitors, a fault,
+the window in which everything must be gone, the verdict, the heal, service back,
+on one long-lived server until the duration is over. It ends with a report.
+
+The last line of its output is
+
+    verdict=PASS exit=0 report=reports/runs/.../index.html
+
+Exit status: 0 pass; 1 leak, late or dead; 2 usage or set-up; 3 inconclusive.
+Ctrl-C once ends the cycle, heals and reports what was done; twice, at once.`,
+		Example: `  scripts/soak --duration 2m
+  DURATION=1m MUTANT=parked-handler scripts/soak
+  scripts/soak --target my-server.yaml`,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			code, err := o.run(cmd.Context())
+			if err != nil {
+				return err
+			}
+			os.Exit(code)
+			return nil
+		},
+	}
+	err := o.fromEnvironment()
+	f := cmd.Flags()
+	f.DurationVar(&o.duration, "duration", o.duration, "how long the soak takes, the catalogue not counted [DURATION]")
+	f.StringVar(&o.target, "target", o.target, "YAML file of the system under test (default "+harness.DefaultTarget+") [TARGET]")
+	f.StringVar(&o.mutant, "mutant", o.mutant, "leak to plant in the target, to see it caught [MUTANT]")
+	f.Int64Var(&o.seed, "seed", o.seed, "seed of every draw; from the clock if 0 [SEED]")
+	f.IntVar(&o.procs, "procs", 8, "stories of the catalogue that run at once")
+	f.BoolVar(&o.catalogue, "catalogue", true, "run the catalogue before the soak")
+	cmd.AddCommand(rehearseCommand())
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	if err == nil {
+		err = cmd.Execute()
+	}
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "soak:", err)
+	os.Exit(2)
+}
+
+// options are what the user may choose.
+type options struct {
+	duration  time.Duration
+	target    string
+	mutant    string
+	seed      int64
+	procs     int
+	catalogue bool
+}
+
+// fromEnvironment reads the variables that stand for flags; a flag goes before
+// its variable.
+func (o *options) fromEnvironment() error {
+	o.duration = 10 * time.Minute
+	if text := os.Getenv("DURATION"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return fmt.Errorf("DURATION=%s: want a time like 10m or 90s", text)
+		}
+		o.duration = d
+	}
+	if text := os.Getenv("SEED"); text != "" {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("SEED=%s: want a whole number", text)
+		}
+		o.seed = n
+	}
+	o.target, o.mutant = os.Getenv("TARGET"), os.Getenv(harness.EnvMutant)
+	return nil
+}
+
+// check refuses what makes no sense, and fills in what was left open.
+func (o *options) check() error {
+	switch {
+	case o.duration <= 0:
+		return errors.New("duration must be more than zero: try --duration 2m")
+	case o.procs < 1:
+		return errors.New("procs must be at least 1")
+	}
+	if o.seed == 0 {
+		// Ginkgo's own seeds are seconds too, and a short one is easy to type.
+		o.seed = time.Now().Unix()
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/load"
+	"github.com/halfopen/halfopen/harness/target"
+)
+
+// rehearseTime bounds a rehearsal, the target's build not counted.
+const rehearseTime = 30 * time.Second
+
+// rehearseCommand builds the target, starts it in a lab and visits it once, in a
+// process of its own: the sandbox is entered by re-executing.
+func rehearseCommand() *cobra.Command {
+	var file, mutant string
+	cmd := &cobra.Command{
+		Use:    "rehearse",
+		Short:  "build the target, start it in a lab and visit it once",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := lab.Sandbox(); err != nil {
+				return err
+			}
+			return rehearse(cmd.Context(), file, mutant)
+		},
+	}
+	cmd.Flags().StringVar(&file, "target", "", "YAML file of the system under test")
+	cmd.Flags().StringVar(&mutant, "mutant", "", "leak to plant")
+	return cmd
+}
+
+func rehearse(ctx context.Context, file, mutant string) (err error) {
+	if err := lab.Check(); err != nil {
+		return err
+	}
+	t, err := target.Load(file)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "halfopen-rehearsal-")
+	if err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	bins, err := t.Compile(ctx, dir, mutant)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, rehearseTime)
+	defer cancel()
+	l, err := lab.Direct()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	web, err := l.Origin.Listen(ctx, fmt.Sprintf("%s:%d", l.OriginIP, target.OriginHTTP))
+	if err != nil {
+		return err
+	}
+	raw, err := l.Origin.Listen(ctx, fmt.Sprintf("%s:%d", l.OriginIP, target.OriginTCP))
+	if err != nil {
+		return errors.Join(err, web.Close())
+	}
+	origin := load.Serve(web, raw)
+	defer func() { err = errors.Join(err, origin.Close()) }()
+	d, err := t.Deploy(l, bins, dir, filepath.Join(dir, "logs"))
+	if err != nil {
+		return err
+	}
+	if _, err := d.StartServer(ctx); err != nil {
+		return err
+	}
+	if _, err := d.StartClient(ctx, target.Returning); err != nil {
+		return err
+	}
+	routes, err := d.Routes(target.Returning)
+	if err != nil {
+		return err
+	}
+	for protocol, r := range routes {
+		v := load.Visit{Protocol: load.Protocol(protocol), Address: r.Address, Host: r.Host, Path: r.Path, Seed: 1}
+		if err := load.Once(ctx, l.Visitor.DialContext, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,315 @@
+package harness
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+	"github.com/onsi/gomega"
+
+	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/harness/target"
+	"github.com/halfopen/halfopen/reports"
+)
+
+// This file alone knows Ginkgo.
+
+var targetFlag = flag.String("target", "", "the YAML `FILE` of the system under test (default "+DefaultTarget+" of the main module)")
+
+// Main is the TestMain of a suite of scenarios: it enters the sandbox and runs the
+// tests there.
+func Main(m *testing.M) {
+	if err := lab.Sandbox(); err != nil {
+		fmt.Fprintln(os.Stderr, "halfopen:", err)
+		os.Exit(2)
+	}
+	os.Exit(m.Run())
+}
+
+// suite is this process's; set before any spec runs.
+var suite *Suite
+
+// Scenarios prepares a Ginkgo suite for Worlds and runs it: the target is built
+// once, every spec writes into one record, and the report is drawn at the end.
+// Call it from the suite's one test function.
+func Scenarios(t *testing.T, name string) {
+	gomega.RegisterFailHandler(ginkgo.Fail)
+	ginkgo.RunSpecs(t, name)
+}
+
+// setUp is what the first process tells the others.
+type setUp struct {
+	Dir, Target, Root, Temp string
+	Bins                    map[string]string
+	Began                   time.Time
+	Own                     bool // the run folder was made here, and ends here
+}
+
+var shared setUp
+
+// Prepare registers the nodes around a suite's specs. Call it once, at the top
+// level of the suite's package: var _ = harness.Prepare().
+func Prepare() bool {
+	ginkgo.SynchronizedBeforeSuite(func(ctx ginkgo.SpecContext) []byte {
+		s, err := prepare(ctx)
+		if err != nil {
+			ginkgo.Fail("set-up: " + err.Error())
+		}
+		text, err := json.Marshal(s)
+		if err != nil {
+			ginkgo.Fail("set-up: " + err.Error())
+		}
+		return text
+	}, func(text []byte) {
+		if err := json.Unmarshal(text, &shared); err != nil {
+			ginkgo.Fail("set-up: " + err.Error())
+		}
+		suite = &Suite{Dir: shared.Dir, Root: shared.Root, Bins: shared.Bins, Seed: ginkgo.GinkgoRandomSeed(), Mutant: os.Getenv(EnvMutant)}
+		if err := suite.open(shared.Target); err != nil {
+			ginkgo.Fail("set-up: " + err.Error())
+		}
+	}, ginkgo.NodeTimeout(5*time.Minute))
+	ginkgo.SynchronizedAfterSuite(func() {}, func() {
+		if shared.Temp != "" {
+			if err := os.RemoveAll(shared.Temp); err != nil {
+				ginkgo.Fail("clean up: " + err.Error())
+			}
+		}
+	})
+	ginkgo.ReportAfterSuite("leak report", finish)
+	return true
+}
+
+// prepare runs in the first process only.
+func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
+	if s.Root, err = ModuleRoot(); err != nil {
+		return s, err
+	}
+	shared.Root = s.Root
+	if s.Target, err = targetPath(s.Root, *targetFlag); err != nil {
+		return s, err
+	}
+	t, err := target.Load(s.Target)
+	if err != nil {
+		return s, err
+	}
+	if err := lab.Check(); err != nil {
+		return s, err
+	}
+	if s.Temp, err = os.MkdirTemp("", "halfopen-"); err != nil {
+		return s, err
+	}
+	mutant := os.Getenv(EnvMutant)
+	if s.Bins, err = t.Compile(ctx, s.Temp, mutant); err != nil {
+		return s, err
+	}
+	s.Began = time.Now()
+	if s.Dir = os.Getenv(EnvRun); s.Dir != "" {
+		return s, nil
+	}
+	s.Own = true
+	name := os.Getenv(EnvName)
+	if name == "" {
+		name = "scenarios"
+	}
+	if s.Dir, err = RunFolder(s.Root, name, s.Began); err != nil {
+		return s, err
+	}
+	w, err := record.Append(s.Dir)
+	if err != nil {
+		return s, err
+	}
+	if err := w.Write(Head(s.Root, name, replay("", s.Target, mutant), mutant, ginkgo.GinkgoRandomSeed(), t)); err != nil {
+		return s, err
+	}
+	return s, w.Close()
+}
+
+// targetPath finds the target's file as its user wrote it: from the working folder
+// (Ginkgo runs a suite in the suite's own) or from the main module.
+func targetPath(root, file string) (string, error) {
+	if file == "" {
+		file = filepath.Join(root, DefaultTarget)
+	}
+	if _, err := os.Stat(file); err != nil && !filepath.IsAbs(file) {
+		if inRoot := filepath.Join(root, file); statable(inRoot) {
+			file = inRoot
+		}
+	}
+	return filepath.Abs(file)
+}
+
+func statable(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// replay is the command that runs the spec with this text again; all of them for
+// "".
+func replay(text, target, mutant string) string {
+	var b strings.Builder
+	if mutant != "" {
+		fmt.Fprintf(&b, "%s=%s ", EnvMutant, mutant)
+	}
+	fmt.Fprintf(&b, "go tool ginkgo --seed=%d", ginkgo.GinkgoRandomSeed())
+	if text == "" {
+		b.WriteString(" -procs=8 --label-filter=quick")
+	} else {
+		fmt.Fprintf(&b, " -focus %q", regexp.QuoteMeta(text))
+	}
+	b.WriteString(" ./scenarios")
+	var own []string
+	if rel := relative(shared.Root, target); rel != DefaultTarget {
+		own = append(own, "-target="+rel)
+	}
+	if f := flag.Lookup("soak"); f != nil && f.Value.String() != f.DefValue {
+		own = append(own, "-soak="+f.Value.String())
+	}
+	if own != nil {
+		b.WriteString(" -- " + strings.Join(own, " "))
+	}
+	return b.String()
+}
+
+// specs counts the Worlds of this process.
+var specs atomic.Int64
+
+// specEntry is the report entry that ties Ginkgo's account of a spec to the
+// record's.
+const specEntry = "halfopen spec"
+
+// New builds a World for the running spec: the lab of the topology, the target on
+// it, warmed up and quiescent. It is taken down when the spec ends.
+func New(ctx ginkgo.SpecContext, topology lab.Topology) *World {
+	ginkgo.GinkgoHelper()
+	r := ginkgo.CurrentSpecReport()
+	id := fmt.Sprintf("%d-%d", ginkgo.GinkgoParallelProcess(), specs.Add(1))
+	ginkgo.AddReportEntry(specEntry, id, ginkgo.ReportEntryVisibilityNever)
+	return newWorld(ctx, ginkgoT{}, suite, describe(r), id, topology)
+}
+
+// describe is the record's form of a spec.
+func describe(r types.SpecReport) record.Spec {
+	s := record.Spec{
+		Name: r.FullText(), Suite: "catalogue", File: relative(shared.Root, r.FileName()), Line: r.LineNumber(),
+		Labels: r.Labels(), Replay: replay(r.FullText(), shared.Target, os.Getenv(EnvMutant)),
+	}
+	for _, l := range s.Labels {
+		if l == "soak" {
+			s.Suite = "soak"
+		}
+	}
+	return s
+}
+
+// relative is path as seen from root, if it lies inside.
+func relative(root, path string) string {
+	if rel, err := filepath.Rel(root, path); err == nil && !strings.HasPrefix(rel, "..") {
+		return rel
+	}
+	return path
+}
+
+// ginkgoT is Ginkgo as a T.
+type ginkgoT struct{}
+
+func (ginkgoT) Helper() { types.MarkAsHelper(1) }
+
+func (ginkgoT) Logf(format string, args ...any) {
+	fmt.Fprintf(ginkgo.GinkgoWriter, format+"\n", args...)
+}
+
+func (ginkgoT) Fatalf(format string, args ...any) {
+	ginkgo.GinkgoHelper()
+	ginkgo.Fail(fmt.Sprintf(format, args...))
+}
+
+func (ginkgoT) Skipf(format string, args ...any) {
+	ginkgo.GinkgoHelper()
+	ginkgo.Skip(fmt.Sprintf(format, args...))
+}
+
+func (ginkgoT) Cleanup(fn func()) { ginkgo.DeferCleanup(fn) }
+
+// finish runs once, in the first process, with the reports of all of them. It
+// closes the record and draws the page.
+func finish(report types.Report) {
+	if shared.Dir == "" {
+		return // the set-up failed, and there is nothing to report on
+	}
+	w, err := record.Append(shared.Dir)
+	if err != nil {
+		ginkgo.Fail(err.Error())
+	}
+	reason := "done"
+	write := func(e record.Event) {
+		e.At = time.Now()
+		if err := w.Write(e); err != nil {
+			ginkgo.Fail(err.Error())
+		}
+	}
+	for n, r := range report.SpecReports {
+		if r.LeafNodeType != types.NodeTypeIt || r.State == types.SpecStatePending {
+			continue
+		}
+		if r.State == types.SpecStateSkipped && r.Failure.Message == "" {
+			continue // filtered out
+		}
+		if r.State == types.SpecStateInterrupted || r.State == types.SpecStateAborted {
+			reason = "interrupted"
+		}
+		id := ""
+		for _, entry := range r.ReportEntries {
+			if entry.Name == specEntry {
+				id = fmt.Sprint(entry.GetRawValue())
+			}
+		}
+		if id == "" { // a spec without a World: it has no verdict of its own
+			id = fmt.Sprintf("s-%d", n)
+			s := describe(r)
+			write(record.Event{Kind: record.KindBegin, Spec: id, Begin: &s})
+			if v := plainVerdict(r); v != nil {
+				write(record.Event{Kind: record.KindVerdict, Spec: id, Verdict: v})
+			}
+		}
+		write(record.Event{Kind: record.KindEnd, Spec: id, End: &record.End{
+			State: r.State.String(), Failure: r.Failure.Message, Duration: r.RunTime.Seconds(),
+		}})
+	}
+	if shared.Own {
+		write(record.Event{Kind: record.KindFinish, Finish: &record.Finish{Reason: reason, Duration: time.Since(shared.Began).Seconds()}})
+	}
+	if err := w.Close(); err != nil {
+		ginkgo.Fail(err.Error())
+	}
+	summary, err := reports.Write(shared.Dir)
+	if err != nil {
+		ginkgo.Fail(err.Error())
+	}
+	if shared.Own {
+		fmt.Printf("\nverdict=%s exit=%d report=%s\n", summary.Verdict, leak.ExitCode(summary.Verdict), (&Suite{Dir: shared.Dir, Root: shared.Root}).reportPath())
+	}
+}
+
+// plainVerdict is the verdict on a spec that had no World: SKIPPED or INCONCLUSIVE
+// if it says something, else none.
+func plainVerdict(r types.SpecReport) *record.Judgement {
+	switch {
+	case r.State == types.SpecStateSkipped:
+		return &record.Judgement{Verdict: record.Skipped, Reason: r.Failure.Message, Returned: -1}
+	case r.State.Is(types.SpecStateFailureStates):
+		return &record.Judgement{Verdict: record.Inconclusive, Reason: r.Failure.Message, Returned: -1}
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// ExpectClean takes snapshot G and asks the judge. It fails the spec on every
+// verdict but PASS, with the survivors, the command that runs the spec again, and
+// the report's path.
+func (w *World) ExpectClean(processes ...*Process) {
+	w.t.Helper()
+	j := w.judge(processes)
+	if j.Verdict != record.Pass {
+		w.t.Fatalf("%s", explain(j, w.suite))
+	}
+	w.t.Logf("%s: %s", j.Verdict, j.Reason)
+}
+
+// explain is the message of a failed spec.
+func explain(j record.Judgement, s *Suite) string {
+	text := fmt.Sprintf("%s: %s", j.Verdict, j.Reason)
+	if j.Where != "" {
+		text += "\n  where: " + j.Where
+	}
+	if j.Why != "" {
+		text += "\n  why:   " + j.Why
+	}
+	for i, v := range j.Survivors {
+		if i == maxListed {
+			text += fmt.Sprintf("\n  ... and %d more", len(j.Survivors)-i)
+			break
+		}
+		switch {
+		case v.Goroutine != nil:
+			text += fmt.Sprintf("\n  %s: goroutine %d [%s] %s", v.Role, v.Goroutine.ID, v.Goroutine.State, leak.Place(*v.Goroutine))
+		case v.Socket != nil:
+			text += fmt.Sprintf("\n  %s: fd %d %s -> %s %s, kernel timer: %s", v.Role, v.FD.Number, v.Socket.Local, v.Socket.Remote, v.Socket.State, v.Socket.Timer)
+		}
+	}
+	return text + "\n  report: " + s.reportPath()
+}
+
+// maxListed survivors are listed in a message; the report has all.
+const maxListed = 10
+
+// Grace is how long the target may take to be back at its baseline once the
+// visitors have left.
+func (w *World) Grace() time.Duration { return seconds(leak.SettleWindow(w.suite.Settings).Deadline) }
+
+// judge takes snapshot G of the processes, judges the round and records the
+// verdict.
+func (w *World) judge(processes []*Process) record.Judgement {
+	w.t.Helper()
+	r := w.round
+	switch {
+	case len(processes) == 0:
+		w.abort(errors.New("expect clean: name the processes: w.ExpectClean(w.Server, w.Client)"))
+	case !r.injected:
+		w.abort(errors.New("expect clean: no fault was injected"))
+	case r.healedAt.IsZero():
+		w.abort(errors.New("expect clean: call Heal first"))
+	}
+	settle := leak.SettleWindow(w.suite.Settings)
+	after := w.baseline(settle, processes)
+	w.living() // notes a process that ended by itself
+	verdict := leak.Round{
+		Fault: r.fault, Window: r.window, Settle: settle,
+		Returned: r.returned, SettledAfter: after,
+		Services: r.services, Broken: r.broken, Died: r.died,
+	}
+	for _, p := range processes {
+		// A process that the fault killed has left nothing; its successor began
+		// after the baseline.
+		if s := r.snapshots[p.Role]; s.B.PID == p.PID() {
+			verdict.Processes = append(verdict.Processes, *s)
+		}
+	}
+	j := leak.Judge(verdict)
+	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &j})
+	r.judged, r.verdict = true, j.Verdict
+	r.stopSampler()
+	return j
+}
+
+// baseline takes snapshot G: as soon as every process is quiescent and back at its
+// baseline, or at the end of the grace. It returns how long that took, in seconds.
+func (w *World) baseline(settle record.Window, processes []*Process) float64 {
+	w.t.Helper()
+	r := w.round
+	start := time.Now()
+	end := start.Add(seconds(settle.Last))
+	last := map[string]record.Sample{}
+	for {
+		back := true
+		for _, p := range processes {
+			if !p.Running() || r.snapshots[p.Role].B.PID != p.PID() {
+				continue
+			}
+			g, err := p.Sample(w.ctx)
+			if err != nil {
+				if !p.Running() {
+					continue
+				}
+				w.abort(fmt.Errorf("take snapshot G: %w", err))
+			}
+			s := r.snapshots[p.Role]
+			s.G = g
+			if r.returned >= 0 { // else it is a leak already, and will not be back
+				rows, _ := leak.Excesses(s.B, s.E, s.F, g)
+				for _, row := range rows {
+					back = back && row.OK
+				}
+			}
+			back = back && leak.Alike(last[p.Role], g)
+			last[p.Role] = g
+		}
+		if back || time.Now().After(end) {
+			break
+		}
+		if err := pause(w.ctx, 2*poll); err != nil {
+			w.t.Fatalf("take snapshot G: %v", err)
+		}
+	}
+	took := time.Since(start).Seconds()
+	for _, p := range processes {
+		if g, ok := last[p.Role]; ok {
+			if err := p.weigh(w.ctx, &g); err != nil && p.Running() {
+				w.abort(fmt.Errorf("take snapshot G: %w", err))
+			}
+			r.snapshots[p.Role].G = g
+			w.emit(record.Event{Kind: record.KindSnapshot, At: g.At, Snapshot: &record.Snapshot{Label: record.Settled, Sample: g}})
+		}
+	}
+	return took
+}

@@ -1,0 +1,110 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/coder/websocket"
+)
+
+// limit is the largest request body that the origin echoes.
+const limit = 1 << 20
+
+// ServeHTTP answers any path. A WebSocket is echoed. Of other requests the body
+// is echoed (1 MiB at most), and the query says what follows:
+//
+//	seed=N   of the stream; it goes on at the offset where the body ended
+//	more=N   so many bytes of the stream; -1: 4 KiB every 20 ms, for ever
+//	hold=B   true: then say nothing, and end when the peer leaves (long poll)
+//
+// The answer's body ends there.
+func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		o.socket(w, r)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		http.Error(w, fmt.Sprintf("read body: %v", err), http.StatusBadRequest)
+		return
+	}
+	ask, seed, err := parse(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	control := http.NewResponseController(w)
+	// A peer that has left frees a write that its full buffers hold.
+	defer context.AfterFunc(r.Context(), func() {
+		_ = control.SetWriteDeadline(aborted) // fails on a closed connection only
+	})()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // proxies shall pass the first bytes on
+	if _, err := w.Write(body); err != nil {
+		return // the peer has left
+	}
+	s := newStream(seed)
+	s.next(make([]byte, len(body)))
+	buf := make([]byte, chunk)
+	for ask.more != 0 {
+		n := int64(chunk)
+		if ask.more != endless {
+			n = min(n, ask.more)
+			ask.more -= n
+		}
+		s.next(buf[:n])
+		if _, err := w.Write(buf[:n]); err != nil {
+			return
+		}
+		if ask.more == endless && (control.Flush() != nil || !o.sleep(pace) || r.Context().Err() != nil) {
+			return
+		}
+	}
+	if ask.hold && control.Flush() == nil {
+		select {
+		case <-r.Context().Done():
+		case <-o.closing:
+		}
+	}
+}
+
+func parse(r *http.Request) (ask exchange, seed uint64, err error) {
+	query := r.URL.Query()
+	if s := query.Get("seed"); s != "" {
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			return ask, 0, fmt.Errorf("parse seed: %w", err)
+		}
+	}
+	if s := query.Get("more"); s != "" {
+		if ask.more, err = strconv.ParseInt(s, 10, 64); err != nil {
+			return ask, 0, fmt.Errorf("parse more: %w", err)
+		}
+		if ask.more < endless {
+			return ask, 0, fmt.Errorf("parse more: %d is negative", ask.more)
+		}
+	}
+	if s := query.Get("hold"); s != "" {
+		if ask.hold, err = strconv.ParseBool(s); err != nil {
+			return ask, 0, fmt.Errorf("parse hold: %w", err)
+		}
+	}
+	return ask, seed, nil
+}
+
+func (o *Origin) socket(w http.ResponseWriter, r *http.Request) {
+	// Counted before the connection is taken from the server, which stops counting
+	// it then.
+	o.wait.Add(1)
+	defer o.wait.Done()
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // any Origin header may come
+	if err != nil {
+		return // Accept has answered
+	}
+	defer c.CloseNow()
+	o.echo(websocket.NetConn(context.Background(), c, websocket.MessageBinary))
+}

@@ -1,0 +1,159 @@
+// Package load is who uses the target: visitors, which check every byte, and
+// the origin behind the target that answers them.
+//
+// A visit is one TCP connection. Its payload is a stream of bytes that follows
+// from the visit's seed alone, so that both a wrong byte and a byte of somebody
+// else's visit are found, with their offset:
+//
+//	visitor --- first 1 KiB of the stream --->  origin
+//	        <-- the same bytes back ----------
+//	        ... then, as the visit says:
+//	idle                 nothing, for as long as it takes
+//	in flight, TCP, WS   4 KiB every 20 ms there and back, 32 to 64 KiB on their way
+//	in flight, HTTP      4 KiB every 20 ms from the origin, without end
+//
+// Over HTTP the first bytes are the body of a POST, and the answer echoes them
+// and goes on with the stream (in flight), or falls silent (idle: a long poll).
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// Protocol is how a visitor speaks.
+type Protocol string
+
+// The protocols.
+const (
+	HTTP      Protocol = "http"
+	WebSocket Protocol = "websocket"
+	TCP       Protocol = "tcp"
+)
+
+// Dial connects from inside the network namespace of a host. The address is a
+// literal IP address and port.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Visit says what one visitor does.
+type Visit struct {
+	Protocol Protocol
+	Address  string // "ip:port" to connect to
+	Host     string // HTTP, WebSocket: the Host header; the address if empty
+	Path     string // HTTP, WebSocket: "/" if empty; may have a query
+	Seed     uint64 // of the bytes; two visits at the same time need two seeds
+	InFlight bool   // traffic all the time; else silence after the first round
+}
+
+const (
+	first   = 1 << 10               // bytes of the first round
+	chunk   = 4 << 10               // bytes written at once in flight
+	pace    = 20 * time.Millisecond // between two chunks
+	floor   = 32 << 10              // bytes in flight that a visitor tops up to
+	ceiling = 64 << 10              // bytes in flight above which it waits
+	whole   = 16 << 10              // bytes of one whole visit, each way
+)
+
+// valid finds out before the first packet what cannot work.
+func (v Visit) valid() error {
+	switch v.Protocol {
+	case TCP:
+		return nil
+	case HTTP, WebSocket:
+		_, err := address(v, "http", nil)
+		return err
+	}
+	return fmt.Errorf("unknown protocol %q", v.Protocol)
+}
+
+// ErrEnded says that the connection ended without the visitor's doing: closed or
+// reset by the far end, or given up by the kernel.
+var ErrEnded = errors.New("connection ended")
+
+// ErrLeft says that the visitor itself closed its connection.
+var ErrLeft = errors.New("visitor left")
+
+// Once makes one whole visit: it connects, exchanges 16 KiB with every byte
+// checked, checks that the exchange ends where it should, and closes cleanly
+// (HTTP: the body's end; WebSocket: the closing handshake; TCP: half-close, then
+// the far end's FIN). It answers "is service back?"; ctx bounds all of it. A
+// wrong byte is ErrCorrupt.
+func Once(ctx context.Context, dial Dial, v Visit) error {
+	if err := once(ctx, dial, v); err != nil {
+		return fmt.Errorf("visit %s at %s: %w", v.Protocol, v.Address, err)
+	}
+	return nil
+}
+
+func once(ctx context.Context, dial Dial, v Visit) error {
+	if err := v.valid(); err != nil {
+		return err
+	}
+	w, err := connect(ctx, dial, v, exchange{there: whole, more: whole})
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	check, back := newChecker(v.Seed), int64(whole)
+	if v.Protocol == HTTP {
+		back += whole // the echo, then as much of the stream again
+	}
+	if err := w.send(newStream(v.Seed), whole); err != nil {
+		return because(ctx, w.classify(err, 0))
+	}
+	if err := w.receive(check, back); err != nil {
+		return because(ctx, err)
+	}
+	if err := w.finish(); err != nil {
+		return because(ctx, fmt.Errorf("end: %w", w.classify(err, back)))
+	}
+	return w.disarm(ctx)
+}
+
+// because prefers the context's word over that of the deadline it pulled.
+func because(ctx context.Context, err error) error {
+	if c := ctx.Err(); c != nil {
+		return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
+	}
+	return err
+}
+
+// receive reads and checks the next n bytes.
+func (w *wire) receive(check *checker, n int64) error {
+	buf := make([]byte, chunk)
+	for n > 0 {
+		got, err := w.in.Read(buf[:min(n, chunk)])
+		if bad := check.check(buf[:got]); bad != nil {
+			return bad
+		}
+		n -= int64(got)
+		if err != nil && n > 0 {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return w.classify(err, check.stream.offset)
+		}
+	}
+	return nil
+}
+
+// send writes the next n bytes of the stream, a chunk at a time. HTTP has sent
+// them with its request.
+func (w *wire) send(s *stream, n int) error {
+	if w.out == nil {
+		return nil
+	}
+	buf := make([]byte, min(n, chunk))
+	for ; n > 0; n -= len(buf) {
+		buf = buf[:min(n, len(buf))]
+		s.next(buf)
+		if _, err := w.out.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,239 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// held is the exact part of a sample: what the kernel says, without help.
+type held struct {
+	fds     []record.FD
+	sockets []record.Socket
+	kernel  []record.Socket
+	status  status
+}
+
+// look joins the descriptors with the sockets. The two cannot be read in one
+// instant: a descriptor whose socket closed in between is asked again, one that
+// opened in between has no socket yet.
+func (o *Observer) look() (held, error) {
+	var h held
+	if _, err := o.alive(); err != nil {
+		return h, err
+	}
+	dir, err := openDescriptors(o.process.PID)
+	if err != nil {
+		return h, err
+	}
+	defer dir.close()
+	fds, err := dir.list()
+	if err != nil {
+		return h, err
+	}
+	byInode := make(map[uint64]int, len(fds)) // the lowest fd of each
+	for _, fd := range fds {
+		if _, known := byInode[fd.Inode]; !known && strings.HasPrefix(fd.Target, "socket:") {
+			byInode[fd.Inode] = fd.Number
+		}
+	}
+	all, err := o.diag.sockets(func(inode uint64) bool {
+		_, mine := byInode[inode]
+		return mine || inode == 0
+	})
+	if err != nil {
+		return h, err
+	}
+	const own, observers = 1, 2
+	seen := make(map[uint64]int, len(byInode))
+	for i := range all {
+		s := &all[i]
+		number, mine := byInode[s.Inode]
+		switch {
+		case s.Inode == 0 && !o.ours(s):
+			h.kernel = append(h.kernel, *s)
+		case s.Inode == 0 || !mine: // the observer's, or another process's
+		case o.ours(s):
+			seen[s.Inode] = observers
+		default:
+			seen[s.Inode] = own
+			s.FD = number
+			h.sockets = append(h.sockets, *s)
+		}
+	}
+	before := o.inodes
+	o.inodes = make(map[uint64]bool)
+	h.fds = fds[:0]
+	for _, fd := range fds {
+		kind := seen[fd.Inode]
+		switch {
+		case !strings.HasPrefix(fd.Target, "socket:"):
+			kind = own
+		case kind == 0 && before[fd.Inode]:
+			kind = observers
+		}
+		switch {
+		case kind == observers:
+			o.inodes[fd.Inode] = true
+		case kind == own, dir.still(fd):
+			h.fds = append(h.fds, fd)
+		}
+	}
+	// Who exited meanwhile would look like one who closed everything.
+	h.status, err = o.alive()
+	return h, err
+}
+
+func count(sockets []record.Socket) map[string]int {
+	states := make(map[string]int)
+	for i := range sockets {
+		states[sockets[i].State]++
+	}
+	return states
+}
+
+// Point takes one cheap sample: descriptors, sockets, RssAnon. ErrGone if the
+// process has exited.
+func (o *Observer) Point(ctx context.Context) (record.Point, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p := record.Point{Role: o.process.Role, PID: o.process.PID}
+	if err := ctx.Err(); err != nil {
+		return p, o.wrap(err)
+	}
+	h, err := o.look()
+	if err != nil {
+		return p, o.wrap(err)
+	}
+	p.FDs, p.Sockets, p.Kernel, p.RssAnon = len(h.fds), count(h.sockets), count(h.kernel), h.status.rssAnon
+	return p, nil
+}
+
+// Sample takes all of it: first the exact counts, then gopsutil's account, then
+// the goroutines, for asking for them may run the finalizers that hide a lost
+// socket. Where the target offers pprof and does not answer (it may be frozen),
+// the error comes together with everything else.
+func (o *Observer) Sample(ctx context.Context) (record.Sample, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := record.Sample{Role: o.process.Role, PID: o.process.PID, At: time.Now()}
+	if err := ctx.Err(); err != nil {
+		return s, o.wrap(err)
+	}
+	h, err := o.look()
+	if err != nil {
+		return s, o.wrap(err)
+	}
+	s.FDs, s.Sockets, s.Kernel = h.fds, h.sockets, h.kernel
+	if s.States, err = o.second(ctx); err != nil {
+		return s, o.wrap(o.orGone(err))
+	}
+	s.Threads, s.Memory = h.status.threads, record.Memory{RSS: h.status.rss, RssAnon: h.status.rssAnon}
+	if o.pprof == nil {
+		return s, nil
+	}
+	s.Groups, s.Goroutines, err = o.goroutines(ctx)
+	return s, o.wrap(o.orGone(err))
+}
+
+// orGone prefers the one cause to its many consequences.
+func (o *Observer) orGone(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, gone := o.alive(); gone != nil {
+		return fmt.Errorf("%w (%w)", gone, err)
+	}
+	return err
+}
+
+// Counts are what must stand still before anything is judged.
+type Counts struct {
+	FDs     int
+	Sockets map[string]int // held by the process, by state
+	// Goroutines is -1 where the target offers no pprof.
+	Goroutines int
+}
+
+// Equal tells whether nothing has moved between two counts.
+func (c Counts) Equal(d Counts) bool {
+	return c.FDs == d.FDs && c.Goroutines == d.Goroutines && maps.Equal(c.Sockets, d.Sockets)
+}
+
+func (c Counts) String() string {
+	return fmt.Sprintf("%d fds, %d goroutines, sockets %v", c.FDs, c.Goroutines, c.Sockets)
+}
+
+// Counts counts what the process holds; equal twice in a row means quiescent.
+// What the kernel holds alone (TIME_WAIT lasts a minute) does not count.
+func (o *Observer) Counts(ctx context.Context) (Counts, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c := Counts{Goroutines: -1}
+	if err := ctx.Err(); err != nil {
+		return c, o.wrap(err)
+	}
+	h, err := o.look()
+	if err != nil {
+		return c, o.wrap(err)
+	}
+	c.FDs, c.Sockets = len(h.fds), count(h.sockets)
+	if o.pprof == nil {
+		return c, nil
+	}
+	profile, err := o.profile(ctx)
+	if err != nil {
+		return c, o.wrap(o.orGone(err))
+	}
+	c.Goroutines = profile.total()
+	return c, nil
+}
+
+// Free asks the target to give free memory back to the kernel. Its error wraps
+// errors.ErrUnsupported where the target has no way to do so.
+func (o *Observer) Free(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.wrap(o.free(ctx))
+}
+
+func (o *Observer) free(ctx context.Context) error {
+	if _, err := o.alive(); err != nil {
+		return err
+	}
+	if o.pprof == nil || o.process.Free == "" {
+		return fmt.Errorf("free memory: %w", errors.ErrUnsupported)
+	}
+	_, err := o.pprof.get(ctx, http.MethodPost, o.process.Free)
+	if status := errStatus(0); errors.As(err, &status) && status == http.StatusMethodNotAllowed {
+		_, err = o.pprof.get(ctx, http.MethodGet, o.process.Free)
+	}
+	if err != nil {
+		return o.orGone(fmt.Errorf("free memory: %w", err))
+	}
+	return nil
+}
+
+// Memory asks the target to free memory, where it can, and reads what is left.
+// Take it after the Sample that it belongs to: the collections behind it run the
+// finalizers that hide a lost socket.
+func (o *Observer) Memory(ctx context.Context) (record.Memory, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	err := o.free(ctx)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return record.Memory{}, o.wrap(err)
+	}
+	freed := err == nil
+	now, err := o.alive()
+	if err != nil {
+		return record.Memory{}, o.wrap(err)
+	}
+	return record.Memory{RSS: now.rss, RssAnon: now.rssAnon, Freed: freed}, nil
+}

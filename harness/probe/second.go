@@ -1,0 +1,45 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/shirou/gopsutil/v3/net"
+)
+
+// renamed are gopsutil's states that RFC 9293 writes otherwise.
+var renamed = map[string]string{
+	"SYN_RECV": "SYN_RECEIVED", "FIN_WAIT1": "FIN_WAIT_1", "FIN_WAIT2": "FIN_WAIT_2", "CLOSE": "CLOSED",
+}
+
+// second is gopsutil's account of the process's sockets by state: it reads
+// /proc/PID/net/tcp and tcp6 and joins them with the descriptors in its own way.
+// Several listeners on one address (SO_REUSEPORT) are one to it.
+func (o *Observer) second(ctx context.Context) (map[string]int, error) {
+	conns, err := net.ConnectionsPidWithoutUidsWithContext(ctx, "tcp", int32(o.process.PID))
+	if err != nil {
+		return nil, fmt.Errorf("gopsutil: list connections: %w", err)
+	}
+	states := make(map[string]int)
+	for _, c := range conns {
+		if o.pprof != nil && o.pprof.knows(written(c.Laddr), written(c.Raddr)) {
+			continue
+		}
+		state := c.Status
+		if name, ok := renamed[state]; ok {
+			state = name
+		}
+		states[state]++
+	}
+	return states, nil
+}
+
+// written is an address as sock_diag's are written.
+func written(a net.Addr) string {
+	ip, err := netip.ParseAddr(a.IP)
+	if err != nil {
+		return "" // a listener's other end
+	}
+	return netip.AddrPortFrom(ip.Unmap(), uint16(a.Port)).String()
+}

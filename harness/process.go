@@ -1,0 +1,67 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/halfopen/halfopen/harness/probe"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/harness/target"
+)
+
+// Process is one process of the target, with what observes it.
+type Process struct {
+	*target.Instance
+	*probe.Observer
+
+	report func(what, detail string)
+}
+
+// adopt observes a process that has just become ready, and records its life.
+func (w *World) adopt(ctx context.Context, i *target.Instance) (*Process, error) {
+	observer, err := probe.Open(ctx, probe.Process{Role: i.Role, PID: i.PID(), Host: i.Host, Pprof: i.Pprof, Free: i.FreePath})
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{Instance: i, Observer: observer}
+	p.report = func(what, detail string) {
+		e := record.Process{Role: i.Role, Host: i.Host.Name, PID: i.PID(), What: what, Detail: detail}
+		switch what {
+		case "ready":
+			e.Argv = i.Argv
+		case "exited":
+			e.Tail = i.Tail(tailLines)
+		}
+		w.emit(record.Event{Kind: record.KindProcess, Process: &e})
+	}
+	p.report("ready", "")
+	return p, nil
+}
+
+// tailLines of a process's output go into the record when it ends unasked.
+const tailLines = 20
+
+// weigh asks the process to give free memory back, if it can, and reads its
+// memory into s. It comes after the counts: the finalizers that a collection runs
+// would close lost sockets and hide them.
+func (p *Process) weigh(ctx context.Context, s *record.Sample) error {
+	if p.FreePath != "" {
+		if err := p.Free(ctx); err != nil {
+			return fmt.Errorf("free memory of %s: %w", p.Role, err)
+		}
+	}
+	point, err := p.Point(ctx)
+	if err != nil {
+		return fmt.Errorf("read memory of %s: %w", p.Role, err)
+	}
+	s.Memory.RssAnon, s.Memory.Freed = point.RssAnon, p.FreePath != ""
+	return nil
+}
+
+// stop ends the process by SIGTERM, and its observation.
+func (p *Process) stop(ctx context.Context) error {
+	err := errors.Join(p.Observer.Close(), p.Stop(ctx))
+	p.report("stopped", p.Status())
+	return err
+}

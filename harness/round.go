@@ -1,0 +1,223 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/load"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/harness/target"
+)
+
+// round is one fault with all that belongs to it, from snapshot B to the verdict.
+// A scenario is one round, a soak many.
+type round struct {
+	cycle     int
+	snapshots map[string]*leak.Snapshots // by role
+	visitors  []*load.Visitor
+	traffic   string
+	exposed   map[string]map[uint64]bool // inodes by role, from snapshot E
+
+	injected bool
+	events   int // faults that were injected
+	fault    record.Fault
+	at       time.Time // when the fault was in force
+	window   record.Window
+	undo     []fault.Heal
+	witness  fault.Witness
+	settled  bool
+	returned float64 // seconds from the fault, -1 for never
+	healedAt time.Time
+	services []record.Service
+	broken   string // what visitors saw that no fault explains
+	died     string // the process that ended by itself
+
+	judged  bool
+	verdict record.Verdict
+
+	stop, stopped chan struct{} // of the sampler
+	once          sync.Once     // closes stop
+}
+
+// poll is the time between two looks at what is still there.
+const poll = 50 * time.Millisecond
+
+// begin starts a round: it waits until the target is quiescent, and takes
+// snapshot B.
+func (w *World) begin(ctx context.Context, cycle int) error {
+	r := &round{
+		cycle: cycle, snapshots: map[string]*leak.Snapshots{}, exposed: map[string]map[uint64]bool{},
+		returned: -1, stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	if w.round != nil {
+		w.round.stopSampler()
+	}
+	w.mu.Lock()
+	w.round = r
+	w.mu.Unlock()
+	for _, p := range []*Process{w.Server, w.Client} {
+		s, err := quiescent(ctx, p)
+		if err == nil {
+			err = p.weigh(ctx, &s)
+		}
+		if err != nil {
+			close(r.stopped)
+			return fmt.Errorf("take snapshot B: %w", err)
+		}
+		r.snapshots[p.Role] = &leak.Snapshots{B: s}
+		w.emit(record.Event{Kind: record.KindSnapshot, At: s.At, Snapshot: &record.Snapshot{Label: record.Baseline, Sample: s}})
+	}
+	go w.sample(r)
+	return nil
+}
+
+// quiescent samples until the counts are equal twice in a row.
+func quiescent(ctx context.Context, p *Process) (record.Sample, error) {
+	last, err := p.Sample(ctx)
+	for err == nil {
+		if err = pause(ctx, 2*poll); err != nil {
+			return last, fmt.Errorf("%s does not come to rest: %w", p.Role, err)
+		}
+		var now record.Sample
+		if now, err = p.Sample(ctx); err == nil && leak.Alike(last, now) {
+			return now, nil
+		}
+		last = now
+	}
+	return last, err
+}
+
+// pause waits for d, or fails when ctx is over.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Visit opens n idle visitors of the returning client, spread over the protocols
+// (all that the target has, if none is named), each with a first round of bytes
+// checked. They stay until the heal.
+func (w *World) Visit(n int, protocols ...load.Protocol) {
+	w.t.Helper()
+	w.visit(n, false, protocols)
+}
+
+// VisitBusy is Visit with data in flight all the time, both ways.
+func (w *World) VisitBusy(n int, protocols ...load.Protocol) {
+	w.t.Helper()
+	w.visit(n, true, protocols)
+}
+
+func (w *World) visit(n int, busy bool, protocols []load.Protocol) {
+	w.t.Helper()
+	if len(protocols) == 0 {
+		protocols = w.protocols()
+	}
+	for _, p := range protocols {
+		if !slices.Contains(w.protocols(), p) {
+			w.skip(fmt.Sprintf("target %s has no way for %s", w.suite.Target.Name, p))
+		}
+	}
+	spread := make([]load.Protocol, 0, n)
+	for i := range n {
+		spread = append(spread, protocols[i%len(protocols)])
+	}
+	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("opening the visitors took too long"))
+	defer cancel()
+	visitors, err := w.open(ctx, busy, spread)
+	w.round.visitors = append(w.round.visitors, visitors...)
+	if err != nil {
+		w.abort(fmt.Errorf("open visitors: %w", err))
+	}
+	switch traffic := map[bool]string{false: "idle", true: "in flight"}[busy]; w.round.traffic {
+	case "", traffic:
+		w.round.traffic = traffic
+	default:
+		w.round.traffic = "idle and in flight"
+	}
+}
+
+// protocols are those that the target has ways for.
+func (w *World) protocols() []load.Protocol {
+	routes, err := w.deployment.Routes(target.Returning)
+	if err != nil {
+		w.abort(err)
+	}
+	var found []load.Protocol
+	for _, p := range slices.Sorted(maps.Keys(routes)) {
+		found = append(found, load.Protocol(p))
+	}
+	return found
+}
+
+// open opens one visitor for each entry of protocols, all at once.
+func (w *World) open(ctx context.Context, busy bool, protocols []load.Protocol) ([]*load.Visitor, error) {
+	routes, err := w.deployment.Routes(target.Returning)
+	if err != nil {
+		return nil, err
+	}
+	type result struct {
+		v   *load.Visitor
+		err error
+	}
+	results := make(chan result)
+	for _, p := range protocols {
+		visit := w.visitOf(p, routes[string(p)])
+		visit.InFlight = busy
+		go func() {
+			v, err := load.Open(ctx, w.Lab.Visitor.DialContext, visit)
+			results <- result{v, err}
+		}()
+	}
+	var visitors []*load.Visitor
+	var errs []error
+	for range protocols {
+		r := <-results
+		if r.err != nil {
+			errs = append(errs, r.err)
+			continue
+		}
+		visitors = append(visitors, r.v)
+	}
+	return visitors, errors.Join(errs...)
+}
+
+// visitOf is a visit with a seed that no other visit of this spec has.
+func (w *World) visitOf(p load.Protocol, r target.Route) load.Visit {
+	w.seed++
+	return load.Visit{Protocol: p, Address: r.Address, Host: r.Host, Path: r.Path, Seed: w.seed}
+}
+
+// visitOnce makes one whole visit to a client by each protocol.
+func (w *World) visitOnce(ctx context.Context, client target.ClientValues) error {
+	routes, err := w.deployment.Routes(client)
+	if err != nil {
+		return err
+	}
+	for _, p := range w.protocols() {
+		if err := load.Once(ctx, w.Lab.Visitor.DialContext, w.visitOf(p, routes[string(p)])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skip ends the spec as SKIPPED, with what is missing.
+func (w *World) skip(reason string) {
+	w.t.Helper()
+	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{Verdict: record.Skipped, Reason: reason, Returned: -1}})
+	w.round.judged, w.round.verdict = true, record.Skipped
+	w.t.Skipf("%s: %s", record.Skipped, reason)
+}

@@ -1,0 +1,87 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/harness/target"
+)
+
+// ExpectService asks whether, within R of the heal, the returning client and a new
+// one serve whole visits by every protocol. A client that the fault killed is
+// started again. The answer goes into the verdict: without service it is DEAD.
+func (w *World) ExpectService() {
+	w.t.Helper()
+	r := w.round
+	if r.healedAt.IsZero() {
+		w.abort(errors.New("expect service: call Heal first"))
+	}
+	limit := leak.ServiceLimit(w.suite.Settings)
+	ctx, cancel := context.WithDeadlineCause(w.ctx, r.healedAt.Add(seconds(limit)), fmt.Errorf("%.3g s after the heal are over", limit))
+	defer cancel()
+	ask := func(client string, serve func(context.Context) error) record.Service {
+		s := record.Service{Client: client, Limit: limit}
+		err := serve(ctx)
+		s.OK, s.After = err == nil, time.Since(r.healedAt).Seconds()
+		if err != nil {
+			s.Error = err.Error()
+		}
+		return s
+	}
+	w.living() // notes a process that ended by itself
+	returning := ask("returning", w.returning)
+	r.services = []record.Service{returning, ask("new", w.newcomer)}
+	if err := context.Cause(w.ctx); err != nil {
+		w.t.Fatalf("expect service: %v", err)
+	}
+	for _, s := range r.services {
+		w.emit(record.Event{Kind: record.KindService, Service: &s})
+	}
+}
+
+// returning waits until the first client serves again.
+func (w *World) returning(ctx context.Context) error {
+	if !w.Client.Running() {
+		if err := w.Client.Observer.Close(); err != nil {
+			return err
+		}
+		if err := w.startClient(ctx); err != nil {
+			return err
+		}
+	}
+	return w.served(ctx, target.Returning)
+}
+
+// newcomer lets a second client log in, serve, and leave in good order.
+func (w *World) newcomer(ctx context.Context) error {
+	i, err := w.deployment.StartClient(ctx, target.Newcomer)
+	if err != nil {
+		return err
+	}
+	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	return errors.Join(w.served(ctx, target.Newcomer), i.Stop(leave))
+}
+
+// served visits a client until a whole round of visits succeeds.
+func (w *World) served(ctx context.Context, client target.ClientValues) error {
+	for {
+		once, cancel := context.WithTimeout(ctx, visitTime)
+		err := w.visitOnce(once, client)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if pause(ctx, poll) != nil {
+			return err // the last visit's error says more than the deadline's
+		}
+	}
+}
+
+// visitTime bounds one try of a round of visits, so that one that hangs does not
+// use up the whole time.
+const visitTime = 2 * time.Second

@@ -1,0 +1,233 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/load"
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// Inject takes snapshot E, makes the fault happen, and asks its witness. A fault
+// that does not bite makes the spec INCONCLUSIVE.
+func (w *World) Inject(f fault.Fault) {
+	w.t.Helper()
+	r := w.round
+	if r.injected {
+		w.abort(errors.New("inject: a round has one fault"))
+	}
+	r.fault = f.Describe()
+	w.faults++
+	r.fault.ID = w.faults
+	r.window = leak.WindowOf(w.suite.Settings, r.fault.Class)
+	if r.window.Upper < 0 {
+		w.skip(fmt.Sprintf("target %s has no detector that ends a connection after %s in bounded time", w.suite.Target.Name, r.fault.Name))
+	}
+	w.emit(record.Event{Kind: record.KindWindow, Window: &r.window})
+	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
+	w.expose()
+	for _, v := range r.visitors {
+		select {
+		case <-v.Done():
+			r.broken = fmt.Sprintf("a %s visitor from %s lost its connection before the fault: %v", v.Visit().Protocol, v.Local(), v.Err())
+		default:
+		}
+	}
+	heal, witness, err := f.Inject(w.ctx, w.Lab)
+	if err != nil {
+		w.abort(err)
+	}
+	r.at, r.injected, r.witness = time.Now(), true, witness
+	r.events++
+	r.undo = append(r.undo, heal)
+	w.phase("injected", r.at)
+	w.look("witnessed")
+}
+
+// load counts the visitors.
+func (r *round) load() *record.Load {
+	l := &record.Load{Visitors: map[string]int{}, Traffic: r.traffic}
+	for _, v := range r.visitors {
+		l.Visitors[string(v.Visit().Protocol)]++
+		l.Bytes += v.Bytes()
+	}
+	return l
+}
+
+// expose takes snapshot E and notes what goes through the fault.
+func (w *World) expose() {
+	w.t.Helper()
+	w.snapshot(record.Exposed, func(s *leak.Snapshots, e record.Sample) { s.E = e })
+	r := w.round
+	for role, s := range r.snapshots {
+		inodes := map[uint64]bool{}
+		for _, c := range leak.Exposed(s.B, s.E) {
+			inodes[c.Inode] = true
+		}
+		w.mu.Lock()
+		r.exposed[role] = inodes
+		w.mu.Unlock()
+	}
+	r.fault.Exposures = len(r.exposed[w.Server.Role])
+}
+
+// phase records a step in the fault's life.
+func (w *World) phase(phase string, at time.Time) {
+	w.t.Helper()
+	f := w.round.fault
+	f.Phase = phase
+	w.emit(record.Event{Kind: record.KindFault, At: at, Fault: &f})
+}
+
+// look asks the fault's witness. Once it has said no, it stays no.
+func (w *World) look(phase string) {
+	w.t.Helper()
+	r := w.round
+	saw, bit, err := r.witness(w.ctx)
+	if err != nil {
+		w.abort(fmt.Errorf("witness %s: %w", r.fault.Name, err))
+	}
+	r.fault.Bit = bit && (r.fault.Bit || phase == "witnessed")
+	r.fault.Witness = saw
+	w.phase(phase, time.Now())
+}
+
+// living are the processes that still run. One that ended, and not by the fault,
+// is noted.
+func (w *World) living() []*Process {
+	var alive []*Process
+	for _, p := range []*Process{w.Server, w.Client} {
+		switch {
+		case p.Running():
+			alive = append(alive, p)
+		case w.round.died == "" && !(w.round.injected && w.round.fault.Place == p.Role && w.round.fault.Class == record.Closed):
+			w.round.died = fmt.Sprintf("the %s ended by itself: %s: %s", p.Role, p.Status(), last(p.Tail(1)))
+			p.report("exited", p.Status())
+		}
+	}
+	return alive
+}
+
+func last(lines []string) string {
+	if len(lines) == 0 {
+		return "it printed nothing"
+	}
+	return lines[len(lines)-1]
+}
+
+// snapshot samples every living process, records it, and hands it to put.
+func (w *World) snapshot(label record.Label, put func(*leak.Snapshots, record.Sample)) {
+	w.t.Helper()
+	for _, p := range w.living() {
+		s, err := p.Sample(w.ctx)
+		if err != nil {
+			if !p.Running() {
+				continue // living notes it the next time
+			}
+			w.abort(fmt.Errorf("take snapshot %s: %w", label, err))
+		}
+		put(w.round.snapshots[p.Role], s)
+		w.emit(record.Event{Kind: record.KindSnapshot, At: s.At, Snapshot: &record.Snapshot{Label: label, Sample: s}})
+	}
+}
+
+// Settle lets the window pass and takes snapshot F: as soon as nothing is left of
+// what went through the fault, or at the end of the window's grace (T2). What is
+// gone does not come back, so there is nothing to wait for after that.
+func (w *World) Settle() {
+	w.t.Helper()
+	r := w.round
+	if !r.injected {
+		w.abort(errors.New("settle: no fault was injected"))
+	}
+	end := r.at.Add(seconds(r.window.Last))
+	look := time.Time{} // of the next full sample: it is dear
+	for {
+		left, over := w.left(), time.Now().After(end)
+		if over || (left == 0 && time.Now().After(look)) {
+			survivors := 0
+			w.snapshotQuietly(&survivors)
+			if survivors == 0 || over {
+				if survivors == 0 {
+					r.returned = time.Since(r.at).Seconds()
+				}
+				break
+			}
+			look = time.Now().Add(10 * poll)
+		}
+		if err := pause(w.ctx, poll); err != nil {
+			w.t.Fatalf("settle: %v", err)
+		}
+	}
+	r.settled = true
+	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
+	w.look("held to the end of the window")
+}
+
+// left counts the exposed sockets that are still held.
+func (w *World) left() int {
+	n := 0
+	for _, p := range w.living() {
+		held, err := p.Holds(w.round.exposed[p.Role])
+		if err == nil {
+			n += held // a process that is gone holds nothing
+		}
+	}
+	return n
+}
+
+// snapshotQuietly samples without a record, and counts the survivors.
+func (w *World) snapshotQuietly(survivors *int) {
+	w.t.Helper()
+	for _, p := range w.living() {
+		f, err := p.Sample(w.ctx)
+		if err != nil {
+			if p.Running() {
+				w.abort(fmt.Errorf("look for survivors: %w", err))
+			}
+			continue
+		}
+		s := w.round.snapshots[p.Role]
+		*survivors += len(leak.Survivors(s.B, s.E, f))
+	}
+}
+
+// Heal undoes the fault, and lets the visitors go.
+func (w *World) Heal() {
+	w.t.Helper()
+	r := w.round
+	if r.injected && !r.settled {
+		w.abort(errors.New("heal: call Settle first: a survivor holds the heal back"))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), closeTime)
+	defer cancel()
+	if err := r.heal(ctx); err != nil {
+		w.abort(err)
+	}
+	r.healedAt = time.Now()
+	w.phase("healed", r.healedAt)
+	for _, v := range r.visitors {
+		if err := v.Err(); errors.Is(err, load.ErrCorrupt) {
+			r.broken = fmt.Sprintf("a %s visitor from %s got a wrong byte: %v", v.Visit().Protocol, v.Local(), err)
+		}
+	}
+	closeAll(r.visitors)
+}
+
+// heal undoes what was injected, the last first. It may be called again.
+func (r *round) heal(ctx context.Context) error {
+	for len(r.undo) > 0 {
+		last := len(r.undo) - 1
+		if err := r.undo[last](ctx); err != nil {
+			return err
+		}
+		r.undo = r.undo[:last]
+	}
+	return nil
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,0 +1,258 @@
+// Package harness is what a scenario talks to: a World holds one spec's lab,
+// target, visitors, faults and probes, and says PASS or LEAK at the end. A
+// scenario reads as a story:
+//
+//	w := harness.New(ctx, lab.BehindNAT)
+//	w.Visit(24, load.HTTP, load.WebSocket, load.TCP)
+//	w.Inject(fault.ExpireNAT{Silent: true})
+//	w.Settle()
+//	w.Heal()
+//	w.ExpectService()
+//	w.ExpectClean(w.Server, w.Client)
+//
+// Rooms below return errors; only World fails a spec.
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/load"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/harness/target"
+)
+
+// T is the little that a World needs of a test framework.
+type T interface {
+	Helper()
+	Logf(format string, args ...any)
+	// Fatalf fails the spec and does not return.
+	Fatalf(format string, args ...any)
+	// Skipf ends the spec without a verdict of its own, and does not return.
+	Skipf(format string, args ...any)
+	// Cleanup runs fn when the spec is over, the last first.
+	Cleanup(fn func())
+}
+
+// World is one spec's lab, target, load, faults, probes and record. Its methods
+// fail the spec; they are called from the spec's own goroutine.
+type World struct {
+	// Server and Client are the target's processes. Client is the one that is
+	// there from the start, and returns after a fault.
+	Server, Client *Process
+	Lab            *lab.Lab
+
+	t          T
+	ctx        context.Context
+	suite      *Suite
+	id         string // of the spec in the record
+	deployment *target.Deployment
+	origin     *load.Origin
+	dir        string // certificates; goes with the spec
+	logs       string // outputs of the processes; kept unless the spec passes
+	seed       uint64 // of the next visitor
+	faults     int    // injected so far
+
+	mu    sync.Mutex // guards what the sampler reads: round and the processes
+	round *round
+}
+
+// setUpTime bounds how long a lab and its target may take to be ready, warm and
+// quiescent.
+const setUpTime = 60 * time.Second
+
+// closeTime bounds each clean-up step; it has a context of its own, so that an
+// interrupted spec is cleaned up too.
+const closeTime = 10 * time.Second
+
+// newWorld builds the lab, starts the target on it, warms it up, and takes
+// snapshot B.
+func newWorld(ctx context.Context, t T, suite *Suite, spec record.Spec, id string, topology lab.Topology) *World {
+	t.Helper()
+	w := &World{t: t, ctx: ctx, suite: suite, id: id, seed: uint64(suite.Seed) << 20}
+	setUp, cancel := context.WithTimeoutCause(ctx, setUpTime, errors.New("setting up took too long"))
+	defer cancel()
+	l, err := topology()
+	if err != nil {
+		w.emit(record.Event{Kind: record.KindBegin, Begin: &spec})
+		w.abort(err)
+	}
+	w.Lab = l
+	spec.Topology = l.Drawing
+	w.emit(record.Event{Kind: record.KindBegin, Begin: &spec})
+	t.Cleanup(w.close)
+	if err := w.start(setUp); err != nil {
+		w.abort(err)
+	}
+	if err := w.warmUp(setUp); err != nil {
+		w.abort(fmt.Errorf("warm up: %w", err))
+	}
+	if err := w.begin(setUp, 0); err != nil {
+		w.abort(err)
+	}
+	return w
+}
+
+// start starts the origin, the server and the client.
+func (w *World) start(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "halfopen-spec-")
+	if err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	w.dir, w.logs = dir, filepath.Join(w.suite.Dir, "logs", w.id)
+	if w.deployment, err = w.suite.Target.Deploy(w.Lab, w.suite.Bins, dir, w.logs); err != nil {
+		return err
+	}
+	web, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf("%s:%d", w.Lab.OriginIP, target.OriginHTTP))
+	if err != nil {
+		return fmt.Errorf("start origin: %w", err)
+	}
+	raw, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf("%s:%d", w.Lab.OriginIP, target.OriginTCP))
+	if err != nil {
+		return errors.Join(fmt.Errorf("start origin: %w", err), web.Close())
+	}
+	w.origin = load.Serve(web, raw)
+	server, err := w.deployment.StartServer(ctx)
+	if err != nil {
+		return err
+	}
+	if w.Server, err = w.adopt(ctx, server); err != nil {
+		return err
+	}
+	return w.startClient(ctx)
+}
+
+// startClient starts the client that returns after faults.
+func (w *World) startClient(ctx context.Context) error {
+	i, err := w.deployment.StartClient(ctx, target.Returning)
+	if err != nil {
+		return err
+	}
+	client, err := w.adopt(ctx, i)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.Client = client
+	w.mu.Unlock()
+	return nil
+}
+
+// warmUp lets the target meet everything once before the baseline is taken:
+// visits of each protocol, a second client's login and logout, and a login of the
+// first client over again. What a program builds lazily is no leak.
+func (w *World) warmUp(ctx context.Context) error {
+	if err := w.visitOnce(ctx, target.Returning); err != nil {
+		return err
+	}
+	if err := w.newcomer(ctx); err != nil {
+		return err
+	}
+	if err := w.Client.stop(ctx); err != nil {
+		return err
+	}
+	if err := w.startClient(ctx); err != nil {
+		return err
+	}
+	var visitors []*load.Visitor
+	defer func() { closeAll(visitors) }()
+	for _, busy := range []bool{false, true} {
+		for range warmUpVisitors {
+			more, err := w.open(ctx, busy, w.protocols())
+			visitors = append(visitors, more...)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// warmUpVisitors is how many visitors of each protocol, idle and busy, a warm-up
+// has at once.
+const warmUpVisitors = 4
+
+// abort records that the spec could not be set up, and fails it.
+func (w *World) abort(err error) {
+	w.t.Helper()
+	if w.ctx.Err() == nil {
+		w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{
+			Verdict: record.Inconclusive, Reason: err.Error(), Returned: -1,
+		}})
+	}
+	w.t.Fatalf("%s: %v", record.Inconclusive, err)
+}
+
+// close ends the spec: faults healed, visitors gone, processes killed, hosts down.
+func (w *World) close() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), closeTime)
+	defer cancel()
+	w.mu.Lock()
+	r := w.round
+	w.mu.Unlock()
+	var errs []error
+	if r != nil {
+		r.stopSampler()
+		errs = append(errs, r.heal(ctx))
+		closeAll(r.visitors)
+		if r.injected && !r.judged && w.ctx.Err() == nil {
+			w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{
+				Verdict: record.Inconclusive, Returned: -1, FaultEvents: r.events,
+				Reason: "the spec ended before ExpectClean judged its fault",
+			}})
+		}
+	}
+	for _, p := range []*Process{w.Server, w.Client} {
+		if p != nil {
+			errs = append(errs, p.Observer.Close())
+		}
+	}
+	if w.origin != nil {
+		errs = append(errs, w.origin.Close())
+	}
+	errs = append(errs, w.Lab.Close())
+	if w.dir != "" {
+		errs = append(errs, os.RemoveAll(w.dir))
+	}
+	if r != nil && r.judged && r.verdict == record.Pass {
+		errs = append(errs, os.RemoveAll(w.logs))
+	}
+	if err := errors.Join(errs...); err != nil {
+		w.t.Fatalf("take down the lab: %v", err)
+	}
+}
+
+// emit writes one event of this spec to the record. A record that cannot be
+// written makes every verdict worthless, so it fails the spec.
+func (w *World) emit(e record.Event) {
+	w.t.Helper()
+	e.Spec = w.id
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
+	if w.round != nil {
+		e.Cycle = w.round.cycle
+	}
+	if err := w.suite.record.Write(e); err != nil {
+		w.t.Fatalf("%v", err)
+	}
+}
+
+func closeAll(visitors []*load.Visitor) {
+	var all sync.WaitGroup
+	for _, v := range visitors {
+		all.Go(func() { _ = v.Close() }) // a visitor whose connection is dead has nothing to say
+	}
+	all.Wait()
+}
+
+// ensure that every fault satisfies the interface World injects.
+var _ = []fault.Fault{fault.Kill{}, fault.Unplug{}, fault.ExpireNAT{}}

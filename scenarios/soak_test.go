@@ -1,0 +1,30 @@
+package scenarios
+
+import (
+	"flag"
+
+	. "github.com/onsi/ginkgo/v2"
+
+	"github.com/halfopen/halfopen/harness"
+	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/lab"
+)
+
+var soakFor = flag.Duration("soak", 0, "run the soak for this long, beside the stories (scripts/soak does)")
+
+// The soak keeps one server for its whole length and does to it, over and over,
+// what the stories do once.
+var _ = Describe("Soak", Label("soak"), Serial, func() {
+	if *soakFor <= 0 {
+		return
+	}
+	It("leaves nothing behind, cycle after cycle", func(ctx SpecContext) {
+		w := harness.New(ctx, lab.BehindNAT)
+		w.Soak(*soakFor, visitors,
+			fault.Kill{Role: "client"},
+			fault.Unplug{At: lab.AtClient},
+			fault.Unplug{At: lab.AtServer},
+			fault.ExpireNAT{Silent: true},
+		)
+	})
+})

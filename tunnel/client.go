@@ -1,0 +1,236 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/halfopen/halfopen/tunnel/wire"
+)
+
+// Client is the private side of the tunnel: it dials out and serves what the
+// server sends from its origins.
+type Client struct {
+	cfg ClientConfig
+	log *slog.Logger
+	tls *tls.Config
+
+	sessionOpts, edgeOpts SockOpts
+
+	current atomic.Pointer[session] // while logged in
+	admin   *admin
+	ready   bool // was logged in once
+}
+
+// ErrRefused is wrapped by the error of [Client.Run] when the server has
+// refused the login for good.
+var ErrRefused = errors.New("login refused")
+
+// NewClient checks the settings and loads the authority. Errors wrap
+// [ErrSetup].
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(cfg.CA)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, setupf("load authority: %w: copy ca.pem from the server ('tunnel cert' makes it)", err)
+	case err != nil:
+		return nil, setupf("load authority: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, setupf("load authority: %s holds no PEM certificate", cfg.CA)
+	}
+	return &Client{
+		cfg: cfg,
+		log: cfg.Log,
+		tls: &tls.Config{
+			RootCAs: roots, ServerName: cfg.ServerName, MinVersion: tls.VersionTLS13,
+			DynamicRecordSizingDisabled: true,
+		},
+		sessionOpts: wanted(cfg.SessionKeepAlive, cfg.SessionUserTimeout),
+		edgeOpts:    wanted(cfg.EdgeKeepAlive, cfg.EdgeUserTimeout),
+	}, nil
+}
+
+// Run logs in, serves, and logs in again when a session ends, until ctx ends
+// (nil) or the server refuses the login for good (ErrRefused). When it returns
+// everything is closed.
+func (c *Client) Run(ctx context.Context) error {
+	var err error
+	if c.admin, err = startAdmin(c.cfg.Admin, roleClient, c.cfg.DebugFree, c.log, c); err != nil {
+		return err
+	}
+	err = c.reconnect(ctx)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	return errors.Join(err, c.admin.stop(grace))
+}
+
+// reconnect is the client's life. The wait before another attempt doubles from
+// Backoff to BackoffCap, and begins anew after a login.
+func (c *Client) reconnect(ctx context.Context) error {
+	wear(labels(roleClient, "connect", c.cfg.Server))
+	delay := c.cfg.Backoff
+	for {
+		served, err := c.attempt(ctx)
+		var refused *refusal
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &refused) && refused.code == wire.Denied:
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		case served:
+			delay = c.cfg.Backoff
+		}
+		wait := jitter(delay)
+		c.log.Info("reconnect", "in", wait.Round(time.Millisecond), "reason", err)
+		delay = min(2*delay, c.cfg.BackoffCap)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// jitter draws from [d/2, d]: clients that lost their server at the same moment
+// must not come back at the same moment.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+
+// attempt owns one connection to the server, from dial to close. served says
+// whether there was a login; err is never nil.
+func (c *Client) attempt(ctx context.Context) (served bool, err error) {
+	conn, err := c.dial(ctx, c.cfg.Server)
+	if err != nil {
+		return false, fmt.Errorf("connect to server: %w", err)
+	}
+	defer conn.Close()
+	s, err := c.handshake(ctx, conn)
+	if err != nil {
+		abort(conn)
+		return false, err
+	}
+	c.current.Store(s)
+	if !c.ready {
+		c.ready = true
+		c.log.Info("ready", "server", s.peer, "name", c.cfg.Name, "admin", c.admin.address())
+	}
+	c.log.Info("login", "server", s.peer, "name", c.cfg.Name, "port", c.cfg.Port, "session", s.id)
+	why := s.run(ctx)
+	c.current.Store(nil)
+	wear(labels(roleClient, "connect", c.cfg.Server))
+	if !why.orderly() {
+		abort(conn)
+	}
+	c.log.Info("logout", "session", s.id, "after", time.Since(s.born).Round(time.Millisecond),
+		"detector", why.detector, "reason", why.err)
+	return true, why
+}
+
+// dial connects to the server or an origin, within the dial timeout.
+func (c *Client) dial(ctx context.Context, address string) (*net.TCPConn, error) {
+	d := net.Dialer{Timeout: c.cfg.Dial, KeepAlive: -1} // set afterwards, with our own values
+	d.SetMultipathTCP(false)
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil
+}
+
+// handshake does TLS and AUTH under one deadline.
+func (c *Client) handshake(ctx context.Context, conn *net.TCPConn) (*session, error) {
+	if _, err := c.sessionOpts.apply(conn); err != nil {
+		c.log.Error("session is less watched than it should be", "server", c.cfg.Server, "err", err)
+	}
+	release, err := guard(ctx, conn, c.cfg.Handshake)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	secure := tls.Client(conn, c.tls)
+	if err := secure.Handshake(); err != nil {
+		return nil, fmt.Errorf("shake hands with server: %w", err)
+	}
+	ask := wire.Login{Name: c.cfg.Name, Port: uint16(c.cfg.Port), Token: c.cfg.Token}
+	if _, err := secure.Write(wire.Append(nil, wire.Auth, 0, ask.Append(nil))); err != nil {
+		return nil, fmt.Errorf("send AUTH: %w", err)
+	}
+	frames := wire.NewReader(secure)
+	f, err := frames.Next()
+	if err != nil {
+		return nil, fmt.Errorf("read answer to AUTH: %w", err)
+	}
+	switch f.Type {
+	case wire.AuthOK:
+		s := newSession(roleClient, string(f.Payload), secure, conn, frames, c.cfg.Liveness, c.cfg.MaxStreams)
+		s.serve = c.serveOrigin
+		return s, nil
+	case wire.Refused:
+		code, text := wire.ParseReason(f.Payload)
+		return nil, &refusal{code, text}
+	}
+	return nil, fmt.Errorf("%w: %v as answer to AUTH", wire.ErrProtocol, f.Type)
+}
+
+// serveOrigin owns a stream that the server opened, and its connection to the
+// origin.
+func (c *Client) serveOrigin(st *stream) {
+	wear(st.labels())
+	to := c.cfg.HTTPTo
+	if st.kind == wire.TCP {
+		to = c.cfg.TCPTo
+	}
+	if to == "" {
+		st.reset(wire.DialFailed, "no origin for this kind of stream")
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if !st.dialing(cancel) {
+		return
+	}
+	conn, err := c.dial(ctx, to)
+	if err != nil {
+		c.log.Debug("cannot reach origin", "origin", to, "err", err)
+		st.reset(wire.DialFailed, "the origin cannot be reached")
+		return
+	}
+	defer conn.Close()
+	opts, err := c.edgeOpts.apply(conn)
+	if err != nil {
+		c.log.Error("origin is less watched than it should be", "origin", to, "err", err)
+	}
+	if err := st.carry(conn, opts, nil); err != nil {
+		abort(conn)
+	}
+}
+
+// healthy answers /healthz: logged in.
+func (c *Client) healthy() bool { return c.current.Load() != nil }
+
+// status answers /sessions.
+func (c *Client) status(streams bool) statusPage {
+	page := statusPage{Role: roleClient, Logins: []loginStatus{}}
+	if s := c.current.Load(); s != nil {
+		page.Logins = append(page.Logins, loginStatus{
+			Name: c.cfg.Name, Port: c.cfg.Port, AgeSeconds: time.Since(s.born).Seconds(),
+			Sessions: []sessionStatus{s.status(c.cfg.Name, c.sessionOpts, streams)},
+		})
+	}
+	return page
+}

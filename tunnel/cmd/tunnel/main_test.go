@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// output is a buffer that two goroutines may use.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// field waits for "name=value" in the output and returns the value.
+func (o *output) field(t *testing.T, name string) string {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if _, rest, ok := strings.Cut(o.String(), " "+name+"="); ok {
+			value, _, _ := strings.Cut(rest, " ")
+			return strings.TrimSpace(value)
+		}
+	}
+	t.Fatalf("no %s in %s", name, o)
+	return ""
+}
+
+// start runs the command until the test's end, and demands exit code 0.
+func start(t *testing.T, args ...string) *output {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	out := &output{}
+	done := make(chan int)
+	go func() { done <- run(ctx, args, out, out) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case code := <-done:
+			if code != 0 {
+				t.Errorf("%s: exit code %d\n%s", args[0], code, out)
+			}
+		case <-time.After(2 * time.Second):
+			t.Errorf("%s does not end", args[0])
+		}
+	})
+	return out
+}
+
+func TestServerAndClient(t *testing.T) {
+	dir := t.TempDir()
+	if code := run(t.Context(), []string{"cert", "--dir", dir, "--host", "127.0.0.1"}, &output{}, &output{}); code != 0 {
+		t.Fatal(code)
+	}
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hi ", r.Host) }))
+	defer origin.Close()
+	server := start(t, "server", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--tcp-host", "127.0.0.1", "--admin", "127.0.0.1:0",
+		"--cert", filepath.Join(dir, "cert.pem"), "--key", filepath.Join(dir, "key.pem"), "--token", "hush-hush=a.test",
+		"--session-keepalive", "2s/1s/3", "--edge-keepalive", "0", "--session-user-timeout", "5s")
+	server.field(t, "admin")
+	if !strings.Contains(server.String(), "level=INFO msg=ready listen=127.0.0.1:") {
+		t.Errorf("not the line that harnesses wait for: %s", server)
+	}
+	t.Setenv("TUNNEL_TOKEN", "hush-hush")
+	client := start(t, "client", "--server", server.field(t, "listen"), "--ca", filepath.Join(dir, "ca.pem"),
+		"--name", "a.test", "--http-to", strings.TrimPrefix(origin.URL, "http://"), "--admin", "127.0.0.1:0", "--log-format", "text")
+	client.field(t, "session")
+	req, err := http.NewRequest("GET", "http://"+server.field(t, "http"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "a.test"
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var body bytes.Buffer
+	if _, err := body.ReadFrom(resp.Body); err != nil || body.String() != "hi a.test" {
+		t.Errorf("got %q, %v", &body, err)
+	}
+	if all := server.String() + client.String(); strings.Contains(all, "hush") {
+		t.Errorf("the secret was logged:\n%s", all)
+	}
+	// A second server on the same port, and a client with another token.
+	errs := &output{}
+	if code := run(t.Context(), []string{"server", "--listen", server.field(t, "listen"), "--admin", "", "--http", "127.0.0.1:0",
+		"--cert", filepath.Join(dir, "cert.pem"), "--key", filepath.Join(dir, "key.pem"), "--token", "x=a"}, errs, errs); code != 2 || !strings.Contains(errs.String(), "already in use") {
+		t.Errorf("port in use: exit code %d, %s", code, errs)
+	}
+	errs = &output{}
+	if code := run(t.Context(), []string{"client", "--server", server.field(t, "listen"), "--ca", filepath.Join(dir, "ca.pem"), "--token", "hush",
+		"--name", "a.test", "--http-to", "127.0.0.1:1", "--admin", "", "--log-level", "error"}, errs, errs); code != 1 || errs.String() != "tunnel client: login refused: unknown token\n" {
+		t.Errorf("refused: exit code %d, %s", code, errs)
+	}
+}
+
+// Every mistake is told in one line that says what to do, without the secret.
+func TestMistakes(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                                       "say what to run",
+		"frob":                                   "unknown command",
+		"server --frob":                          "unknown flag",
+		"server x":                               "unknown command",
+		"server --token hush":                    "SECRET=NAME",
+		"server --token hush=a":                  "tunnel cert",
+		"server --token hush=a --cert x --key x": "tunnel cert",
+		"server --heartbeat 5":                   "duration like 5s",
+		"server --heartbeat -5s":                 "at least 1ms",
+		"server --handshake 0":                   "cannot be switched off",
+		"server --session-keepalive 15s/5s":      "idle/interval/count",
+		"server --edge-keepalive 1500ms/1s/1":    "whole seconds",
+		"server --log-format xml":                "text or json",
+		"server --log-level loud":                "debug, info",
+		"client":                                 "--ca",
+		"client --server h:1 --ca /nonexistent --token hush --name a --http-to h:1": "ca.pem",
+		"cert --dir /nonexistent/x": "--host",
+	} {
+		out := &output{}
+		code := run(t.Context(), strings.Fields(args), out, out)
+		text := out.String()
+		if code != 2 || !strings.Contains(text, want) || strings.Count(text, "\n") != 1 || strings.Contains(text, "hush") {
+			t.Errorf("tunnel %s: exit code %d, %q; want 2 and %q", args, code, text, want)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, command := range []string{"", "server", "client", "cert"} {
+		out := &output{}
+		if code := run(t.Context(), append(strings.Fields(command), "--help"), out, out); code != 0 || !strings.Contains(out.String(), "Usage:") {
+			t.Errorf("help of %q: %d", command, code)
+		}
+	}
+}
+
+func TestDefaultsAreShown(t *testing.T) {
+	out := &output{}
+	run(t.Context(), []string{"server", "--help"}, out, out)
+	for _, want := range []string{"4443", "8080", "127.0.0.1:6060", "default 5s", "default 15s/5s/6", "default 45s", "default 60s"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("help does not show %q", want)
+		}
+	}
+}

@@ -1,0 +1,258 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"strings"
+	"time"
+)
+
+// Off switches a layer off where a duration of a Config allows it. (Zero means
+// the default.)
+const Off time.Duration = -1
+
+// ErrSetup is wrapped by errors that a change of the settings or of the machine
+// cures: a bad option, a missing file, a port in use.
+var ErrSetup = errors.New("set-up")
+
+// setupError is an ErrSetup whose text is only the message.
+type setupError struct{ error }
+
+func (e setupError) Unwrap() []error { return []error{e.error, ErrSetup} }
+
+func setupf(format string, args ...any) error {
+	return setupError{fmt.Errorf(format, args...)}
+}
+
+// KeepAlive is the kernel's TCP keepalive of a connection. The kernel gives up
+// an idle connection Idle + Count*Interval after the last packet. Whole
+// seconds; the zero value is the default, Idle == [Off] switches it off.
+type KeepAlive struct {
+	Idle, Interval time.Duration
+	Count          int
+}
+
+// Liveness is every time limit of a server or a client. Zero fields take the
+// defaults; [Off] switches a layer off where the comment allows it.
+type Liveness struct {
+	// Heartbeat is the interval of PINGs on a session (5 s); may be Off.
+	Heartbeat time.Duration
+	// HeartbeatDeadline is how long after the last frame of any kind a session
+	// is dead (15 s); may be Off, and is when Heartbeat is Off and this is 0.
+	HeartbeatDeadline time.Duration
+	// SessionKeepAlive (15 s/5 s/6) and SessionUserTimeout (15 s), the kernel's
+	// TCP_USER_TIMEOUT, are set on the connection of a session; may be Off.
+	SessionKeepAlive   KeepAlive
+	SessionUserTimeout time.Duration
+	// EdgeKeepAlive (15 s/5 s/6) and EdgeUserTimeout (45 s) are the same for
+	// connections to visitors and origins; may be Off.
+	EdgeKeepAlive   KeepAlive
+	EdgeUserTimeout time.Duration
+	// Flush is the deadline of each write to a session (10 s); may be Off.
+	Flush time.Duration
+	// Handshake bounds TLS and AUTH together, and the reading of a visitor's
+	// request head (10 s).
+	Handshake time.Duration
+	// Dial bounds each dial (10 s).
+	Dial time.Duration
+	// HalfClose is how long, after one direction of a stream has ended, the
+	// other may be silent (60 s); may be Off.
+	HalfClose time.Duration
+}
+
+// duration fills one field with its default and checks it.
+func duration(errs *[]string, name string, d *time.Duration, def time.Duration, offAllowed bool) {
+	switch {
+	case *d == 0:
+		*d = def
+	case *d == Off && offAllowed:
+	case *d < time.Millisecond:
+		*errs = append(*errs, fmt.Sprintf("%s is %v; it must be at least 1ms", name, *d))
+	}
+}
+
+// keepAlive does the same for a keepalive.
+func keepAlive(errs *[]string, name string, k *KeepAlive) {
+	if *k == (KeepAlive{}) {
+		*k = KeepAlive{Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 6}
+	}
+	if k.Idle == Off {
+		*k = KeepAlive{Idle: Off}
+		return
+	}
+	// The kernel's bounds: MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL are 32767,
+	// MAX_TCP_KEEPCNT is 127 (linux/net/tcp.h).
+	seconds := func(d time.Duration) bool {
+		return d >= time.Second && d <= math.MaxInt16*time.Second && d%time.Second == 0
+	}
+	if !seconds(k.Idle) || !seconds(k.Interval) || k.Count < 1 || k.Count > 127 {
+		*errs = append(*errs, fmt.Sprintf("%s is %v/%v/%d; it must be idle/interval/count: whole seconds from 1s, count from 1 to 127", name, k.Idle, k.Interval, k.Count))
+	}
+}
+
+// fill sets the defaults and refuses what makes no sense.
+func (l *Liveness) fill() error {
+	var errs []string
+	if l.Heartbeat == Off && l.HeartbeatDeadline == 0 {
+		l.HeartbeatDeadline = Off
+	}
+	duration(&errs, "heartbeat", &l.Heartbeat, 5*time.Second, true)
+	duration(&errs, "heartbeat-deadline", &l.HeartbeatDeadline, 15*time.Second, true)
+	keepAlive(&errs, "session-keepalive", &l.SessionKeepAlive)
+	duration(&errs, "session-user-timeout", &l.SessionUserTimeout, 15*time.Second, true)
+	keepAlive(&errs, "edge-keepalive", &l.EdgeKeepAlive)
+	duration(&errs, "edge-user-timeout", &l.EdgeUserTimeout, 45*time.Second, true)
+	duration(&errs, "flush", &l.Flush, 10*time.Second, true)
+	duration(&errs, "handshake", &l.Handshake, 10*time.Second, false)
+	duration(&errs, "dial", &l.Dial, 10*time.Second, false)
+	duration(&errs, "half-close", &l.HalfClose, 60*time.Second, true)
+	if l.HeartbeatDeadline != Off && (l.Heartbeat == Off || l.HeartbeatDeadline <= l.Heartbeat) {
+		errs = append(errs, fmt.Sprintf("heartbeat-deadline %v would end healthy idle sessions: it must be longer than heartbeat (%v), or off", l.HeartbeatDeadline, show(l.Heartbeat)))
+	}
+	if len(errs) > 0 {
+		return setupf("%s", strings.Join(errs, "; "))
+	}
+	return nil
+}
+
+func show(d time.Duration) string {
+	if d == Off {
+		return "off"
+	}
+	return d.String()
+}
+
+// ServerConfig is the settings of a server. Cert, Key and Tokens are needed;
+// every other zero field takes the default in its comment.
+type ServerConfig struct {
+	Listen  string // where clients log in, "0.0.0.0:4443"
+	HTTP    string // where HTTP visitors come, "0.0.0.0:8080"
+	TCPHost string // address on which public TCP ports are opened, "0.0.0.0"
+	Admin   string // loopback address of the admin pages, "" for none
+
+	Cert, Key string // PEM files
+	Tokens    []Token
+
+	Liveness
+	DebugFree bool // offer /debug/free
+
+	MaxPreAuth int // connections that have not logged in yet, and request heads being read: 1024 each
+	MaxStreams int // streams of one login, 4096
+
+	Log *slog.Logger // slog.Default()
+}
+
+func (c *ServerConfig) fill() error {
+	if err := c.Liveness.fill(); err != nil {
+		return err
+	}
+	fallback(&c.Listen, "0.0.0.0:4443")
+	fallback(&c.HTTP, "0.0.0.0:8080")
+	fallback(&c.TCPHost, "0.0.0.0")
+	fallback(&c.MaxPreAuth, 1024)
+	fallback(&c.MaxStreams, 4096)
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Cert == "" || c.Key == "" {
+		return setupf("no certificate: give --cert and --key ('tunnel cert' makes them)")
+	}
+	if len(c.Tokens) == 0 {
+		return setupf("no token: give --token SECRET=NAME[,NAME...][,PORT...] at least once")
+	}
+	if net.ParseIP(c.TCPHost) == nil {
+		return setupf("tcp-host %q is not an IP address", c.TCPHost)
+	}
+	if c.MaxPreAuth < 0 || c.MaxStreams < 0 {
+		return setupf("a limit below zero makes no sense")
+	}
+	return nil
+}
+
+// ClientConfig is the settings of a client. Server, CA, Token, Name and one of
+// HTTPTo and TCPTo are needed; zero fields take the default in their comment.
+type ClientConfig struct {
+	Server     string // HOST:PORT of the tunnel server
+	CA         string // PEM file of the authority that signed the server's certificate
+	ServerName string // name in that certificate; the host of Server
+	Token      string
+	Name       string // host name under which visitors come
+	Port       int    // public TCP port, 0 for none
+	HTTPTo     string // HOST:PORT of the origin of HTTP streams
+	TCPTo      string // HOST:PORT of the origin of TCP streams
+	Admin      string // loopback address of the admin pages, "" for none
+
+	Liveness
+	Backoff    time.Duration // first wait before a reconnect, 1 s
+	BackoffCap time.Duration // longest wait before a reconnect, 30 s
+	DebugFree  bool          // offer /debug/free
+
+	MaxStreams int // 4096
+
+	Log *slog.Logger // slog.Default()
+}
+
+func (c *ClientConfig) fill() error {
+	if err := c.Liveness.fill(); err != nil {
+		return err
+	}
+	var errs []string
+	duration(&errs, "backoff", &c.Backoff, time.Second, false)
+	duration(&errs, "backoff-cap", &c.BackoffCap, max(30*time.Second, c.Backoff), false)
+	if c.BackoffCap < c.Backoff {
+		errs = append(errs, fmt.Sprintf("backoff-cap %v is below backoff %v", c.BackoffCap, c.Backoff))
+	}
+	fallback(&c.MaxStreams, 4096)
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	host, _, err := net.SplitHostPort(c.Server)
+	if err != nil || host == "" {
+		errs = append(errs, fmt.Sprintf("server %q is not HOST:PORT", c.Server))
+	}
+	fallback(&c.ServerName, host)
+	if c.CA == "" {
+		errs = append(errs, "no authority: give --ca, the ca.pem that 'tunnel cert' wrote beside the server's certificate")
+	}
+	if c.Token == "" || len(c.Token) > maxSecret {
+		errs = append(errs, fmt.Sprintf("no token: give --token or TUNNEL_TOKEN, at most %d bytes", maxSecret))
+	}
+	if err := checkName(c.Name); err != nil {
+		errs = append(errs, err.Error())
+	}
+	if c.Port < 0 || c.Port > math.MaxUint16 {
+		errs = append(errs, fmt.Sprintf("port %d is not a TCP port", c.Port))
+	}
+	if c.HTTPTo == "" && c.TCPTo == "" {
+		errs = append(errs, "nothing to tunnel to: give --http-to or --tcp-to")
+	}
+	if c.Port != 0 && c.TCPTo == "" {
+		errs = append(errs, "--port needs --tcp-to, where its connections go")
+	}
+	for _, to := range []string{c.HTTPTo, c.TCPTo} {
+		if to == "" {
+			continue
+		}
+		if host, _, err := net.SplitHostPort(to); err != nil || host == "" {
+			errs = append(errs, fmt.Sprintf("origin %q is not HOST:PORT", to))
+		}
+	}
+	if c.MaxStreams < 0 {
+		errs = append(errs, "a limit below zero makes no sense")
+	}
+	if len(errs) > 0 {
+		return setupf("%s", strings.Join(errs, "; "))
+	}
+	return nil
+}
+
+// fallback sets what is zero.
+func fallback[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

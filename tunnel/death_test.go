@@ -1,0 +1,275 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/halfopen/halfopen/tunnel/wire"
+)
+
+// relay passes connections on to an address until it is cut: then it swallows
+// everything, and both sides see only silence.
+type relay struct {
+	address string
+	mu      sync.Mutex
+	cut     bool
+	conns   map[net.Conn]bool
+}
+
+func newRelay(t *testing.T, to string) *relay {
+	r := &relay{conns: map[net.Conn]bool{}}
+	r.address = origin(t, func(in *net.TCPConn) {
+		out, err := net.Dial("tcp", to)
+		if err != nil {
+			return
+		}
+		defer out.Close()
+		r.mu.Lock()
+		r.conns[in], r.conns[out] = true, true
+		r.mu.Unlock()
+		var wg sync.WaitGroup
+		for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+			wg.Go(func() {
+				buf := make([]byte, 32<<10)
+				for {
+					n, err := way[0].Read(buf)
+					if err == nil && !r.isCut() {
+						_, err = way[1].Write(buf[:n])
+					}
+					if err != nil && !r.isCut() {
+						in.Close() // as a path does: both or none
+						out.Close()
+					}
+					if err != nil {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+	return r
+}
+
+func (r *relay) isCut() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cut
+}
+
+// silence cuts or heals the path. Connections from before stay dead.
+func (r *relay) silence(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cut = on
+	if !on {
+		for conn := range r.conns {
+			conn.Close()
+			delete(r.conns, conn)
+		}
+	}
+}
+
+// crash ends all connections at once.
+func (r *relay) crash() { r.silence(true); r.silence(false) }
+
+// visitAll opens visitors of all kinds, half of them with a request under way.
+func (w *world) visitAll(n int) []*net.TCPConn {
+	w.t.Helper()
+	var all []*net.TCPConn
+	for range n {
+		conn := w.visitTCP()
+		say(w.t, conn, "x")
+		all = append(all, conn)
+		conn = dial(w.t, w.server.HTTPAddr())
+		say(w.t, conn, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		all = append(all, conn)
+	}
+	return all
+}
+
+// wantAllEnded demands that every visitor's connection ends, with an error or
+// without.
+func wantAllEnded(t *testing.T, visitors []*net.TCPConn) {
+	t.Helper()
+	for i, conn := range visitors {
+		_, err := io.Copy(io.Discard, conn)
+		if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+			t.Errorf("visitor %d is still connected", i)
+		}
+	}
+}
+
+func TestSessionDeathEndsEverything(t *testing.T) {
+	w := newWorld(t, nil)
+	h := newHolder(t)
+	r := newRelay(t, w.server.Addr())
+	c := w.client(h.address, func(c *ClientConfig) { c.Server = r.address })
+	visitors := w.visitAll(5)
+	for range visitors {
+		<-h.in
+	}
+	old := c.current.Load()
+	r.crash()
+	wantAllEnded(t, visitors)
+	for range visitors {
+		<-h.out
+	}
+	eventually(t, "client back", func() bool { s := c.current.Load(); return s != nil && s != old })
+	visitors = w.visitAll(1)
+	for range visitors {
+		<-h.in
+	}
+}
+
+func TestHeartbeat(t *testing.T) {
+	const deadline = 400 * time.Millisecond
+	w := newWorld(t, func(c *ServerConfig) {
+		c.Heartbeat, c.HeartbeatDeadline = 100*time.Millisecond, deadline
+	})
+	h := newHolder(t)
+	r := newRelay(t, w.server.Addr())
+	c := w.client(h.address, func(c *ClientConfig) { c.Server = r.address })
+	visitors := w.visitAll(2)
+	for range visitors {
+		<-h.in
+	}
+	// Idle and healthy for several deadlines: nothing ends.
+	time.Sleep(3 * deadline)
+	if w.log.has("msg=logout") || c.log.has("msg=logout") || w.streams() != len(visitors) {
+		t.Fatalf("a healthy idle session ended:\n%s", w.log.text.String())
+	}
+	cut := time.Now()
+	r.silence(true)
+	wantAllEnded(t, visitors)
+	for range visitors {
+		<-h.out
+	}
+	took := time.Since(cut)
+	if earliest := deadline - 110*time.Millisecond; took < earliest || took > 3*deadline {
+		t.Errorf("dead after %v, want %v to %v", took, earliest, 3*deadline)
+	}
+	eventually(t, "logged as the heartbeat's find, at both ends", func() bool {
+		return w.log.has("detector=heartbeat") && c.log.has("detector=heartbeat")
+	})
+	r.silence(false)
+	eventually(t, "client back", c.healthy)
+}
+
+// A peer that takes nothing more: its kernel keeps the connection alive, and
+// its own frames still come. Only the deadline of the flush notices.
+func TestFlushDeadline(t *testing.T) {
+	w := newWorld(t, func(c *ServerConfig) {
+		c.Flush, c.SessionUserTimeout = 300*time.Millisecond, Off
+	})
+	c := w.rawLogin(wire.Login{Name: "a.test", Port: uint16(w.port), Token: secret})
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(stop)
+	// PINGs whose answers nobody reads; many, to fill the buffers.
+	pings := strings.Repeat(string(wire.Append(nil, wire.Ping, 0, make([]byte, 8))), 64)
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := io.WriteString(c.conn, pings); err != nil {
+					return
+				}
+			}
+		}
+	})
+	// Streams whose OPEN and data nobody reads.
+	for !w.log.has("detector=flush") {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", w.port))
+		if err != nil {
+			break // the port is closed: the session has ended
+		}
+		_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = conn.Write(make([]byte, wire.Window))
+		t.Cleanup(func() { conn.Close() })
+	}
+	eventually(t, "logged as the flush deadline's find", func() bool { return w.log.has("detector=flush") })
+}
+
+// Two directions must not be held for ever when one has ended.
+func TestHalfCloseBound(t *testing.T) {
+	const bound = 300 * time.Millisecond
+	w := newWorld(t, func(c *ServerConfig) { c.HalfClose = bound })
+	h := newHolder(t)
+	w.client(h.address, nil)
+	visitor := w.visitTCP()
+	say(t, visitor, "x")
+	conn := <-h.in
+	// The origin ends; the visitor goes on and on, and then falls silent.
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	hear(t, visitor, "")
+	for range 8 {
+		time.Sleep(bound / 4)
+		say(t, visitor, "still here")
+	}
+	if w.streams() != 1 {
+		t.Fatal("a half-closed stream ended though it was not silent")
+	}
+	silent := time.Now()
+	if err := <-h.out; err == nil {
+		t.Error("the origin saw an orderly end")
+	}
+	if took := time.Since(silent); took < bound-50*time.Millisecond || took > 4*bound {
+		t.Errorf("reset after %v of silence, want %v", took, bound)
+	}
+	wantAllEnded(t, []*net.TCPConn{visitor})
+	eventually(t, "no stream is left", func() bool { return w.streams() == 0 })
+}
+
+func TestSlowReaderHoldsNobody(t *testing.T) {
+	w := newWorld(t, nil)
+	w.client(origin(t, func(conn *net.TCPConn) {
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(conn, first); err != nil {
+			return
+		}
+		if first[0] == 'f' { // flood
+			for {
+				if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
+					return
+				}
+			}
+		}
+		echo(conn)
+	}), nil)
+	for range 3 {
+		say(t, w.visitTCP(), "f") // and reads nothing
+	}
+	eventually(t, "the floods stand still", func() bool {
+		total := func() (n int64) {
+			for _, l := range w.server.registry.all() {
+				n += l.session.bytesIn.Load()
+			}
+			return n
+		}
+		before := total()
+		time.Sleep(100 * time.Millisecond)
+		return before > 3*wire.Window && before == total()
+	})
+	quick := w.visitTCP()
+	say(t, quick, "q")
+	for i := range 50 {
+		start := time.Now()
+		say(t, quick, fmt.Sprintf("ping %2d", i))
+		hear(t, quick, fmt.Sprintf("ping %2d", i))
+		if d := time.Since(start); d > time.Second {
+			t.Fatalf("an echo took %v beside slow readers", d)
+		}
+	}
+}

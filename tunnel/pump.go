@@ -1,0 +1,312 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/halfopen/halfopen/tunnel/wire"
+)
+
+// carry moves bytes between conn and the stream until both directions have
+// ended (nil), or the stream is reset by either end, by the death of conn or
+// by that of the session (a *resetError). early is sent first; it is at most
+// wire.Window/2 long. The caller closes conn.
+func (st *stream) carry(conn *net.TCPConn, opts SockOpts, early []byte) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		st.reset(wire.Gone, err.Error())
+		return fmt.Errorf("carry stream: %w", err)
+	}
+	st.begin(conn, opts, early)
+	st.pump(raw)
+	st.drainer.Wait()
+	return st.finish(conn)
+}
+
+// finish gives conn back to the caller, after the last words of a far end that
+// has reset the stream.
+func (st *stream) finish(conn *net.TCPConn) error {
+	st.s.mu.Lock()
+	st.carrying = false
+	rest := st.in
+	st.in = queue{}
+	st.s.mu.Unlock()
+	defer rest.clear()
+	err := st.ending()
+	if rest.bytes == 0 || conn.SetWriteDeadline(time.Now().Add(lastWords)) != nil {
+		return err
+	}
+	for rest.bytes > 0 {
+		c := rest.pop()
+		n, failed := conn.Write(c.rest())
+		c.free()
+		st.wrote(n)
+		if failed != nil {
+			break // the stream is over anyway
+		}
+	}
+	return err
+}
+
+// begin connects the stream with conn.
+func (st *stream) begin(conn *net.TCPConn, opts SockOpts, early []byte) {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.conn, st.opts, st.carrying, st.cancel = conn, opts, true, nil
+	st.last = time.Now()
+	if st.over != nil {
+		return
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil { // those of the handshake
+		st.resetLocked(&resetError{code: wire.Gone, text: err.Error()}, true)
+		return
+	}
+	for len(early) > 0 {
+		n := min(len(early), wire.MaxData)
+		st.pushLocked(chunkOf(early[:n]))
+		early = early[n:]
+	}
+	st.drainLocked()
+}
+
+// pump is the stream's one lasting goroutine. It reads from the connection as
+// long as there is credit. When there is none, and after the connection's end,
+// it goes on to watch: a connection that dies must end the stream at once, also
+// when nothing may be read from it.
+func (st *stream) pump(raw syscall.RawConn) {
+	expired := false
+	for st.look(expired) {
+		c, err := st.receive(raw)
+		expired = errors.Is(err, os.ErrDeadlineExceeded)
+		switch {
+		case expired: // poked, or silent for long
+		case err != nil:
+			st.reset(wire.Gone, err.Error())
+			return
+		case c != nil:
+			st.sendOn(c)
+		default:
+			st.ended()
+		}
+	}
+}
+
+// look says whether the pump goes on, and sets its read deadline: none, or the
+// half-close bound once one direction has ended. expired says that the deadline
+// has passed, whoever set it.
+func (st *stream) look(expired bool) bool {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.over != nil || st.doneLocked() {
+		return false
+	}
+	st.poked = false
+	var at time.Time
+	if st.eof != st.shut && s.live.HalfClose != Off {
+		at = st.last.Add(s.live.HalfClose)
+		if !time.Now().Before(at) {
+			st.resetLocked(&resetError{code: wire.Silent, text: fmt.Sprintf("half closed and silent for %v", s.live.HalfClose)}, true)
+			return false
+		}
+	}
+	if at.IsZero() && !st.armed && !expired {
+		return true
+	}
+	if err := st.conn.SetReadDeadline(at); err != nil {
+		st.resetLocked(&resetError{code: wire.Gone, text: err.Error()}, true)
+		return false
+	}
+	st.armed = !at.IsZero()
+	return true
+}
+
+// receive waits until the connection is readable and there is room, and reads a
+// chunk; nil at the connection's end. It fails when the connection is dead, and
+// with os.ErrDeadlineExceeded when the pump should look again.
+func (st *stream) receive(raw syscall.RawConn) (c *chunk, err error) {
+	waitErr := raw.Read(func(fd uintptr) bool {
+		room := st.room()
+		if room == 0 {
+			err = broken(int(fd))
+			return err != nil
+		}
+		c = getChunk(room)
+		var n int
+		for {
+			n, err = unix.Read(int(fd), c.data[:room])
+			if err != unix.EINTR {
+				break
+			}
+		}
+		if n > 0 {
+			c.data = c.data[:n]
+			c = c.fit()
+			return true
+		}
+		c.free()
+		c = nil
+		if err == unix.EAGAIN {
+			err = nil
+			return false
+		}
+		return true
+	})
+	if c == nil && err == nil {
+		err = waitErr
+	}
+	return c, err
+}
+
+// room is how much the pump may read: 0 when it may only watch.
+func (st *stream) room() int {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	if st.eof || st.over != nil {
+		return 0
+	}
+	n := max(0, st.roomLocked())
+	st.blocked = n == 0
+	return n
+}
+
+// broken returns the error of a dead connection, without reading from it.
+func broken(fd int) error {
+	poll := []unix.PollFd{{Fd: int32(fd)}} // no events: errors are always reported
+	if _, err := unix.Poll(poll, 0); err != nil || poll[0].Revents&unix.POLLERR == 0 {
+		return nil // EINTR cannot happen without a wait; a living connection
+	}
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		err = unix.Errno(errno)
+	}
+	if err == nil {
+		err = unix.ECONNRESET // its one-shot error went to a write
+	}
+	return err
+}
+
+// sendOn hands what was read to the flusher.
+func (st *stream) sendOn(c *chunk) {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	if st.over != nil {
+		c.free()
+		return
+	}
+	st.last = time.Now()
+	st.pushLocked(c)
+}
+
+// ended notes the connection's end.
+func (st *stream) ended() {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	if st.over != nil {
+		return
+	}
+	st.eof = true
+	st.last = time.Now()
+	st.queueLocked()
+}
+
+// drain writes what the peer sent to the connection, and ends when there is
+// nothing left.
+func (st *stream) drain() {
+	wear(st.labels())
+	for {
+		c, shut := st.next()
+		if c == nil {
+			if shut {
+				st.shutWrite()
+			}
+			return
+		}
+		for len(c.rest()) > 0 {
+			p := c.rest()[:min(record, len(c.rest()))]
+			n, err := st.conn.Write(p)
+			c.off += n
+			st.wrote(n)
+			if err != nil {
+				st.fail(c, err)
+				return
+			}
+		}
+		c.free()
+	}
+}
+
+// fail ends the drainer when a write fails: because the stream was reset, or
+// because the connection is dead.
+func (st *stream) fail(c *chunk, err error) {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	st.resetLocked(&resetError{code: wire.Gone, text: err.Error()}, true)
+	st.draining = false
+	if !st.over.far {
+		c.free()
+		return
+	}
+	st.in.chunks = append([]*chunk{c}, st.in.chunks...)
+	st.in.bytes += len(c.rest())
+}
+
+// next takes the next chunk to write. With none left the drainer's work is
+// done, but for shutting the connection if the peer has ended.
+func (st *stream) next() (c *chunk, shut bool) {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	if st.over == nil && st.in.bytes > 0 {
+		return st.in.pop(), false
+	}
+	if st.over == nil && st.finIn && !st.shut {
+		return nil, true // draining stays: no second drainer shuts
+	}
+	st.draining = false
+	return nil, false
+}
+
+// shutWrite passes the peer's end on.
+func (st *stream) shutWrite() {
+	if err := st.conn.CloseWrite(); err != nil {
+		st.reset(wire.Gone, err.Error())
+		return
+	}
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	st.shut, st.draining = true, false
+	st.last = time.Now()
+	st.pokeLocked() // the half-close bound begins, or the pump is done
+}
+
+// wrote counts what reached the connection, and grants new credit.
+func (st *stream) wrote(n int) {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	st.last = time.Now()
+	st.written += int64(n)
+	st.eaten += n
+	if st.over == nil && !st.finIn && st.eaten >= grant {
+		st.window += st.eaten
+		st.s.control = wire.AppendCredit(st.s.control, st.id, st.eaten)
+		st.eaten = 0
+		st.s.wakeLocked()
+	}
+}
+
+// labels are those of the goroutines that work for the stream.
+func (st *stream) labels() context.Context {
+	kind := "visitor"
+	if st.s.role == roleClient {
+		kind = "origin"
+	}
+	return sessionLabels(st.s.role, kind, st.s.id, st.visitor)
+}

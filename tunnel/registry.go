@@ -1,0 +1,140 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/halfopen/halfopen/tunnel/wire"
+)
+
+// login is one client's stay with the server.
+type login struct {
+	name    string
+	port    uint16           // 0: none
+	ln      *net.TCPListener // of port; nil without one
+	session *session
+	since   time.Time
+}
+
+// registry is who is logged in under which name and with which port. It alone
+// decides who holds them.
+type registry struct {
+	known map[string]bool // names that some token may take
+
+	mu    sync.Mutex
+	names map[string]*login
+	ports map[uint16]*login
+}
+
+func newRegistry(tokens []Token) *registry {
+	r := &registry{known: map[string]bool{}, names: map[string]*login{}, ports: map[uint16]*login{}}
+	for _, t := range tokens {
+		for _, name := range t.Names {
+			r.known[name] = true
+		}
+	}
+	return r
+}
+
+// errTaken says that another name holds the port.
+var errTaken = errors.New("port taken")
+
+// take gives the login its name and opens its port. A login that held the name
+// is superseded at once: it loses name and port here, and its session ends.
+// After an error nothing has changed, except that the old login may have lost
+// its port.
+func (r *registry) take(l *login, host string) (old *login, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l.port != 0 {
+		if holder := r.ports[l.port]; holder != nil {
+			if holder.name != l.name {
+				return nil, fmt.Errorf("%w: %s holds port %d", errTaken, holder.name, l.port)
+			}
+			r.freePort(holder)
+		}
+		if l.ln, err = listen(net.JoinHostPort(host, strconv.Itoa(int(l.port))), "--port"); err != nil {
+			return nil, fmt.Errorf("%w: %w", errTaken, err)
+		}
+		r.ports[l.port] = l
+	}
+	old = r.names[l.name]
+	r.names[l.name] = l
+	if old != nil {
+		r.freePort(old) // if it had another one
+		old.session.end(cause{byTakeover, errors.New("a newer login took the name")})
+	}
+	return old, nil
+}
+
+// release frees what the login still holds: a newer one's name and port stay.
+func (r *registry) release(l *login) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.names[l.name] == l {
+		delete(r.names, l.name)
+	}
+	r.freePort(l)
+}
+
+// freePort closes the login's port if it is still its own.
+func (r *registry) freePort(l *login) {
+	if l.ln == nil || r.ports[l.port] != l {
+		return
+	}
+	delete(r.ports, l.port)
+	_ = l.ln.Close() // a second close cannot be: the map said it was open
+}
+
+// find returns the login under a name, nil if there is none; known says whether
+// there could be one.
+func (r *registry) find(name string) (l *login, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.names[name], r.known[name]
+}
+
+// all returns the logins.
+func (r *registry) all() []*login {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*login, 0, len(r.names))
+	for _, l := range r.names {
+		all = append(all, l)
+	}
+	return all
+}
+
+// serveLogin runs a login that take has accepted until its session ends. Then
+// everything that belonged to it is gone, except the session's connection.
+func (s *Server) serveLogin(l *login) {
+	var accepting sync.WaitGroup
+	if l.ln != nil {
+		accepting.Go(func() {
+			wear(sessionLabels(roleServer, "accept", l.session.id, l.ln.Addr().String()))
+			acceptLoop(s.ctx, l.ln, s.log, func(conn *net.TCPConn) {
+				s.handlers.Go(func() { s.serveTCP(conn, l) })
+			})
+		})
+	}
+	why := l.session.run(s.ctx)
+	s.registry.release(l)
+	accepting.Wait()
+	if !why.orderly() {
+		abort(l.session.raw)
+	}
+	s.log.Info("logout", "name", l.name, "session", l.session.id, "peer", l.session.peer,
+		"after", time.Since(l.since).Round(time.Millisecond), "detector", why.detector, "reason", why.err)
+}
+
+// refusal is why a login was refused; its text goes to the client.
+type refusal struct {
+	code wire.Code
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }

@@ -1,0 +1,244 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/halfopen/halfopen/tunnel/wire"
+)
+
+// Server is the public side of the tunnel.
+type Server struct {
+	cfg      ServerConfig
+	log      *slog.Logger
+	tls      *tls.Config
+	registry *registry
+
+	sessionOpts, edgeOpts SockOpts
+
+	ctx      context.Context // ends at Stop
+	cancel   context.CancelFunc
+	loops    sync.WaitGroup // accept loops of the two listeners
+	handlers sync.WaitGroup // every accepted connection
+
+	preAuth, heads seats        // connections before AUTHOK, visitors before the end of their head
+	ids            atomic.Int64 // sessions so far
+
+	listener, http *net.TCPListener
+	admin          *admin
+}
+
+// NewServer checks the settings and loads the certificate. Errors wrap
+// [ErrSetup].
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	cert, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, setupf("load certificate: %w: make one with 'tunnel cert'", err)
+	case err != nil:
+		return nil, setupf("load certificate %s with key %s: %w", cfg.Cert, cfg.Key, err)
+	}
+	s := &Server{
+		cfg:      cfg,
+		log:      cfg.Log,
+		registry: newRegistry(cfg.Tokens),
+		tls: &tls.Config{
+			Certificates: []tls.Certificate{cert},
+			MinVersion:   tls.VersionTLS13,
+			// A ticket would be one more thing to write in a handshake.
+			SessionTicketsDisabled:      true,
+			DynamicRecordSizingDisabled: true,
+		},
+		sessionOpts: wanted(cfg.SessionKeepAlive, cfg.SessionUserTimeout),
+		edgeOpts:    wanted(cfg.EdgeKeepAlive, cfg.EdgeUserTimeout),
+	}
+	s.preAuth.most, s.heads.most = int64(cfg.MaxPreAuth), int64(cfg.MaxPreAuth)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Start opens the listeners and returns. After an error nothing is open. Stop
+// must follow a nil error.
+func (s *Server) Start() (err error) {
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.listener, err = listen(s.cfg.Listen, "--listen"); err != nil {
+		return err
+	}
+	if s.http, err = listen(s.cfg.HTTP, "--http"); err != nil {
+		return err
+	}
+	if s.admin, err = startAdmin(s.cfg.Admin, roleServer, s.cfg.DebugFree, s.log, s); err != nil {
+		return err
+	}
+	s.loops.Go(func() {
+		wear(labels(roleServer, "accept", s.listener.Addr().String()))
+		acceptLoop(s.ctx, s.listener, s.log, func(conn *net.TCPConn) {
+			s.handlers.Go(func() { s.serveSession(conn) })
+		})
+	})
+	s.loops.Go(func() {
+		wear(labels(roleServer, "accept", s.http.Addr().String()))
+		acceptLoop(s.ctx, s.http, s.log, func(conn *net.TCPConn) {
+			s.handlers.Go(func() { s.serveHTTP(conn) })
+		})
+	})
+	s.log.Info("ready", "listen", s.listener.Addr().String(), "http", s.http.Addr().String(), "admin", s.admin.address())
+	return nil
+}
+
+// close closes the listeners that are open.
+func (s *Server) close() {
+	for _, ln := range []*net.TCPListener{s.listener, s.http} {
+		if ln != nil {
+			_ = ln.Close() // fails only when closed already
+		}
+	}
+}
+
+// Stop ends everything and waits until it is gone, or ctx ends.
+func (s *Server) Stop(ctx context.Context) error {
+	s.cancel()
+	s.close()
+	err := s.admin.stop(ctx)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		s.loops.Wait()
+		s.handlers.Wait()
+	}()
+	select {
+	case <-gone:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("stop server: some connections did not end in time: %w", ctx.Err())
+	}
+}
+
+// Addr returns where clients log in, HTTPAddr where HTTP visitors come,
+// AdminAddr where the admin pages are ("" without).
+func (s *Server) Addr() string      { return s.listener.Addr().String() }
+func (s *Server) HTTPAddr() string  { return s.http.Addr().String() }
+func (s *Server) AdminAddr() string { return s.admin.address() }
+
+// serveSession owns a connection of a client, from accept to close.
+func (s *Server) serveSession(conn *net.TCPConn) {
+	defer conn.Close()
+	peer := conn.RemoteAddr().String()
+	wear(labels(roleServer, "handshake", peer))
+	l, err := s.admit(conn)
+	if err != nil {
+		level := slog.LevelDebug // scans and garbage are not news
+		if refused := (*refusal)(nil); errors.As(err, &refused) {
+			level = slog.LevelInfo
+		}
+		s.log.Log(s.ctx, level, "login refused", "peer", peer, "reason", err)
+		return
+	}
+	s.serveLogin(l)
+}
+
+// admit does the handshake of a new connection, TLS and AUTH under one
+// deadline, and gives the login its name. Every login that it returns has to be
+// served.
+func (s *Server) admit(conn *net.TCPConn) (*login, error) {
+	if !s.preAuth.take() {
+		abort(conn)
+		return nil, fmt.Errorf("more than %d connections that have not logged in", s.cfg.MaxPreAuth)
+	}
+	defer s.preAuth.leave()
+	if _, err := s.sessionOpts.apply(conn); err != nil {
+		s.log.Error("session is less watched than it should be", "peer", conn.RemoteAddr().String(), "err", err)
+	}
+	release, err := guard(s.ctx, conn, s.cfg.Handshake)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	secure := tls.Server(conn, s.tls)
+	if err := secure.Handshake(); err != nil {
+		return nil, fmt.Errorf("shake hands: %w", err)
+	}
+	frames := wire.NewReader(secure)
+	f, err := frames.Next()
+	if err != nil {
+		return nil, fmt.Errorf("read AUTH: %w", err)
+	}
+	l, err := s.authorize(f, secure, conn, frames)
+	refused := (*refusal)(nil)
+	if errors.As(err, &refused) {
+		if _, err := secure.Write(wire.AppendReason(nil, wire.Refused, 0, refused.code, refused.text)); err != nil {
+			return nil, fmt.Errorf("refuse login (%w): %w", refused, err)
+		}
+	}
+	return l, err
+}
+
+// authorize answers AUTH: a login that holds its name, with AUTHOK as the first
+// frame that its session will send, or a *refusal.
+func (s *Server) authorize(f wire.Frame, secure *tls.Conn, conn *net.TCPConn, frames *wire.Reader) (*login, error) {
+	if f.Type != wire.Auth {
+		return nil, fmt.Errorf("%w: %v before AUTH", wire.ErrProtocol, f.Type)
+	}
+	ask, err := wire.ParseLogin(f.Payload)
+	if err != nil {
+		return nil, &refusal{wire.Denied, err.Error()}
+	}
+	if err := permit(s.cfg.Tokens, ask.Token, ask.Name, ask.Port); err != nil {
+		return nil, &refusal{wire.Denied, err.Error()}
+	}
+	id := strconv.FormatInt(s.ids.Add(1), 10)
+	l := &login{
+		name: ask.Name, port: ask.Port, since: time.Now(),
+		session: newSession(roleServer, id, secure, conn, frames, s.cfg.Liveness, s.cfg.MaxStreams),
+	}
+	l.session.control = wire.Append(nil, wire.AuthOK, 0, []byte(id))
+	l.session.wake <- struct{}{}
+	old, err := s.registry.take(l, s.cfg.TCPHost)
+	if err != nil {
+		return nil, &refusal{wire.Busy, err.Error()}
+	}
+	attrs := []any{"name", l.name, "port", l.port, "session", id, "peer", l.session.peer}
+	if old != nil {
+		attrs = append(attrs, "supersedes", old.session.id)
+	}
+	s.log.Info("login", attrs...)
+	return l, nil
+}
+
+// healthy answers /healthz: the server listens from Start to Stop.
+func (s *Server) healthy() bool { return s.ctx.Err() == nil }
+
+// status answers /sessions.
+func (s *Server) status(streams bool) statusPage {
+	page := statusPage{
+		Role:    roleServer,
+		PreAuth: s.preAuth.taken.Load(),
+		Heads:   s.heads.taken.Load(),
+		Logins:  []loginStatus{},
+	}
+	for _, l := range s.registry.all() {
+		page.Logins = append(page.Logins, loginStatus{
+			Name: l.name, Port: int(l.port), AgeSeconds: time.Since(l.since).Seconds(),
+			Sessions: []sessionStatus{l.session.status(l.name, s.sessionOpts, streams)},
+		})
+	}
+	slices.SortFunc(page.Logins, compare)
+	return page
+}

@@ -1,0 +1,237 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/halfopen/halfopen/tunnel/wire"
+)
+
+// session is one TLS connection of a login, after the handshake. It runs in the
+// goroutine that calls run, with one more goroutine, the flusher.
+//
+// Nobody who holds mu blocks: the reader appends to queues and wakes others,
+// the flusher copies from queues and writes with mu free.
+type session struct {
+	id, role, peer string
+	conn           net.Conn     // TLS; read by run, written by the flusher
+	raw            *net.TCPConn // below conn; closed by whoever accepted or dialled it
+	frames         *wire.Reader
+	live           Liveness
+	maxStreams     int
+	serve          func(*stream) // client: owns a stream that the server opened; nil on the server
+	born           time.Time
+
+	bytesIn, bytesOut atomic.Int64 // payload of DATA
+	rtt               atomic.Int64 // of the last PING, nanoseconds
+
+	wake  chan struct{} // tells the flusher that there is something to send
+	ended chan struct{} // closed when cause is set
+
+	owners sync.WaitGroup // of the streams in the map
+
+	mu      sync.Mutex
+	cause   *cause
+	streams map[uint32]*stream
+	last    uint32    // the newest stream
+	control []byte    // whole frames that go before data
+	ready   []*stream // streams that have something to send, in turn
+	pong    []byte    // what the last unanswered PING said; nil for none
+}
+
+// maxControl bounds the control frames that wait for the flusher. Streams and
+// credit bound them already; only a peer that opens streams over the limit
+// faster than it takes the answers gets here.
+const maxControl = 1 << 20
+
+func newSession(role, id string, conn net.Conn, raw *net.TCPConn, frames *wire.Reader, live Liveness, maxStreams int) *session {
+	return &session{
+		id: id, role: role, peer: raw.RemoteAddr().String(),
+		conn: conn, raw: raw, frames: frames,
+		live: live, maxStreams: maxStreams,
+		born:    time.Now(),
+		wake:    make(chan struct{}, 1),
+		ended:   make(chan struct{}),
+		streams: make(map[uint32]*stream),
+	}
+}
+
+// run serves the session until it ends or ctx does, and says why it ended. When
+// it returns, all streams have ended, their owners have closed their
+// connections, and the flusher is gone. The session's own connection is still
+// open: the caller closes it.
+func (s *session) run(ctx context.Context) cause {
+	stop := context.AfterFunc(ctx, func() { s.end(cause{byShutdown, errors.New("told to stop")}) })
+	defer stop()
+	wear(sessionLabels(s.role, "session", s.id, s.peer))
+	var flusher sync.WaitGroup
+	flusher.Go(s.flush)
+	s.end(s.read())
+	s.endStreams()
+	s.owners.Wait()
+	flusher.Wait()
+	return *s.cause
+}
+
+// end ends the session, once: the first cause stays.
+func (s *session) end(c cause) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endLocked(c)
+}
+
+func (s *session) endLocked(c cause) {
+	if s.cause != nil {
+		return
+	}
+	s.cause = &c
+	close(s.ended)
+	_ = s.raw.SetDeadline(past) // fails only on a closed connection, on which nobody blocks
+}
+
+// endStreams is the one loop that ends the streams of a session. No stream is
+// added after end.
+func (s *session) endStreams() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		st.resetLocked(&resetError{code: wire.Gone, text: "session ended"}, false)
+	}
+}
+
+// armRead moves the heartbeat's deadline: the session is dead that long after
+// the last frame. It is false when the session has ended.
+func (s *session) armRead() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return false
+	}
+	var at time.Time
+	if s.live.HeartbeatDeadline != Off {
+		at = time.Now().Add(s.live.HeartbeatDeadline)
+	}
+	if err := s.raw.SetReadDeadline(at); err != nil {
+		s.endLocked(readCause(err, s.live.HeartbeatDeadline))
+		return false
+	}
+	return true
+}
+
+// read reads frames until one cannot be read or breaks the rules.
+func (s *session) read() cause {
+	for s.armRead() {
+		f, err := s.frames.Next()
+		if err != nil {
+			return readCause(err, s.live.HeartbeatDeadline)
+		}
+		if err := s.handle(f); err != nil {
+			return cause{byProtocol, err}
+		}
+	}
+	return cause{byKernel, net.ErrClosed} // never the first cause: armRead had one
+}
+
+// handle takes one frame. It never blocks.
+func (s *session) handle(f wire.Frame) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch f.Type {
+	case wire.Ping:
+		s.pong = append(s.pong[:0], f.Payload...)
+		s.wakeLocked()
+		return nil
+	case wire.Pong:
+		s.pongLocked(f.Payload)
+		return nil
+	case wire.Open:
+		return s.openedLocked(f)
+	case wire.Data, wire.Fin, wire.Reset, wire.Credit:
+	default:
+		return fmt.Errorf("%w: %v after the login", wire.ErrProtocol, f.Type)
+	}
+	st := s.streams[f.Stream]
+	if st == nil {
+		if f.Stream > s.last {
+			return fmt.Errorf("%w: %v on stream %d, which was never opened", wire.ErrProtocol, f.Type, f.Stream)
+		}
+		return nil // sent before the peer heard that the stream is over
+	}
+	switch f.Type {
+	case wire.Data:
+		return st.dataLocked(f.Payload)
+	case wire.Fin:
+		return st.finLocked()
+	case wire.Credit:
+		return st.creditLocked(f.Payload)
+	}
+	code, text := wire.ParseReason(f.Payload)
+	st.resetLocked(&resetError{code: code, text: text, far: true}, false)
+	return nil
+}
+
+// open opens a stream to the client. The caller owns it: it closes what it
+// connects to the stream, then calls release.
+func (s *session) open(kind wire.Kind, visitor string) (*stream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return nil, fmt.Errorf("open stream: session ended: %w", *s.cause)
+	}
+	if len(s.streams) >= s.maxStreams {
+		return nil, &resetError{code: wire.Limit, text: fmt.Sprintf("%d streams", s.maxStreams)}
+	}
+	if s.last+1 == 0 {
+		s.endLocked(cause{byProtocol, errors.New("stream numbers used up")})
+		return nil, fmt.Errorf("open stream: session ended: %w", *s.cause)
+	}
+	s.last++
+	s.control = wire.AppendOpen(s.control, s.last, kind, visitor)
+	s.wakeLocked()
+	return s.addLocked(s.last, kind, visitor), nil
+}
+
+// openedLocked takes OPEN: it starts the stream's owner.
+func (s *session) openedLocked(f wire.Frame) error {
+	if s.serve == nil {
+		return fmt.Errorf("%w: OPEN from a client", wire.ErrProtocol)
+	}
+	if f.Stream != s.last+1 {
+		return fmt.Errorf("%w: OPEN of stream %d after %d", wire.ErrProtocol, f.Stream, s.last)
+	}
+	kind, visitor, err := wire.ParseOpen(f.Payload)
+	if err != nil {
+		return err
+	}
+	s.last = f.Stream
+	if s.cause != nil {
+		return nil
+	}
+	if len(s.streams) >= s.maxStreams {
+		s.control = wire.AppendReason(s.control, wire.Reset, f.Stream, wire.Limit, fmt.Sprintf("%d streams", s.maxStreams))
+		s.wakeLocked()
+		return nil
+	}
+	st := s.addLocked(f.Stream, kind, visitor)
+	go func() {
+		defer st.release()
+		s.serve(st)
+	}()
+	return nil
+}
+
+// addLocked adds a stream to the map; its owner calls release.
+func (s *session) addLocked(id uint32, kind wire.Kind, visitor string) *stream {
+	st := &stream{
+		s: s, id: id, kind: kind, visitor: visitor, born: time.Now(),
+		credit: wire.Window, window: wire.Window,
+	}
+	s.streams[id] = st
+	s.owners.Add(1)
+	return st
+}
