@@ -111,7 +111,7 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 		return s, err
 	}
 	mutant := os.Getenv(EnvMutant)
-	if s.Bins, err = t.Compile(ctx, s.Temp, mutant); err != nil {
+	if s.Bins, err = t.Compile(ctx, s.Root, s.Temp, mutant); err != nil {
 		return s, err
 	}
 	s.Began = time.Now()

@@ -85,7 +85,7 @@ func (d *Deployment) start(ctx context.Context, h *lab.Host, role string, p Prog
 	cmd.Log = filepath.Join(d.logs, fmt.Sprintf("%s-%d.log", role, d.starts))
 	process, err := d.lab.Start(h, cmd)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w (see the command in %s)", err, d.Target.File)
 	}
 	i := &Instance{Process: process, FreePath: p.Free}
 	if i.Pprof, err = fill(p.Pprof); err != nil {

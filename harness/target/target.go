@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template"
@@ -134,9 +135,12 @@ func Load(path string) (*Target, error) {
 	return t, nil
 }
 
+// goType is what the YAML library says of our types, which means nothing to users.
+var goType = regexp.MustCompile(` in type \S+`)
+
 // oneLine makes one line of the YAML library's many.
 func oneLine(err error) string {
-	text := strings.ReplaceAll(err.Error(), " in type target.Target", "")
+	text := goType.ReplaceAllString(err.Error(), "")
 	text = strings.TrimPrefix(strings.TrimPrefix(text, "yaml: "), "unmarshal errors:")
 	return strings.Join(strings.Fields(text), " ")
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/halfopen/halfopen/harness"
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/target"
@@ -52,7 +53,11 @@ func rehearse(ctx context.Context, file, mutant string) (err error) {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	bins, err := t.Compile(ctx, dir, mutant)
+	root, err := harness.ModuleRoot()
+	if err != nil {
+		return err
+	}
+	bins, err := t.Compile(ctx, root, dir, mutant)
 	if err != nil {
 		return err
 	}
