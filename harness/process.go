@@ -46,16 +46,11 @@ const tailLines = 20
 // memory into s. It comes after the counts: the finalizers that a collection runs
 // would close lost sockets and hide them.
 func (p *Process) weigh(ctx context.Context, s *record.Sample) error {
-	if p.FreePath != "" {
-		if err := p.Free(ctx); err != nil {
-			return fmt.Errorf("free memory of %s: %w", p.Role, err)
-		}
-	}
-	point, err := p.Point(ctx)
+	m, err := p.Memory(ctx)
 	if err != nil {
-		return fmt.Errorf("read memory of %s: %w", p.Role, err)
+		return fmt.Errorf("weigh %s: %w", p.Role, err)
 	}
-	s.Memory.RssAnon, s.Memory.Freed = point.RssAnon, p.FreePath != ""
+	s.Memory = m
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
 )
 
@@ -208,7 +207,7 @@ func (s scene) judge() *record.Judgement {
 				Peer: "session from " + peer, Age: 15.6, Why: "the peer closed"},
 			record.Survivor{Role: "server", PID: 4121, Resource: "goroutine", Moment: record.WindowEnd, Goroutine: &g, Age: 15.6})
 	}
-	j.Excess = []record.Excess{{Role: "server", Signature: leak.Signature(session), Baseline: 4, Settled: 4 + s.leaked, Holders: []record.Goroutine{session}}}
+	j.Excess = []record.Excess{{Role: "server", Signature: record.Signature(session.Frames, session.Creator.Func), Baseline: 4, Settled: 4 + s.leaked, Holders: []record.Goroutine{session}}}
 	return j
 }
 

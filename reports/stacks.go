@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
 )
 
@@ -60,7 +59,7 @@ func (r *round) stackGroups() []*stackGroup {
 		}
 		for _, s := range j.Survivors {
 			if s.Goroutine != nil {
-				g := group(s.Role, leak.Signature(*s.Goroutine))
+				g := group(s.Role, record.Signature(s.Goroutine.Frames, s.Goroutine.Creator.Func))
 				g.add(*s.Goroutine)
 				g.ages = append(g.ages, s.Age)
 			}

@@ -44,13 +44,14 @@ func goroutine(id int64, state string, labels map[string]string, funcs ...string
 			g.Frames = append(g.Frames, record.Frame{Func: f, File: "server.go", Line: 10 * (i + 1)})
 		}
 		s.Goroutines = append(s.Goroutines, g)
+		signature := record.Signature(g.Frames, g.Creator.Func)
 		for i := range s.Groups {
-			if s.Groups[i].Signature == Signature(g) {
+			if s.Groups[i].Signature == signature {
 				s.Groups[i].Count++
 				return
 			}
 		}
-		s.Groups = append(s.Groups, record.Group{Signature: Signature(g), Count: 1})
+		s.Groups = append(s.Groups, record.Group{Signature: signature, Count: 1})
 	}
 }
 

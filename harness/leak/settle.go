@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/halfopen/halfopen/harness/record"
 )
@@ -92,7 +91,7 @@ func holders(b, g record.Sample, signature string, n int) []record.Goroutine {
 	}
 	var found []record.Goroutine
 	for _, x := range g.Goroutines {
-		if Signature(x) == signature {
+		if record.Signature(x.Frames, x.Creator.Func) == signature {
 			found = append(found, x)
 		}
 	}
@@ -100,19 +99,6 @@ func holders(b, g record.Sample, signature string, n int) []record.Goroutine {
 		return cmp.Or(cmp.Compare(rank(x), rank(y)), cmp.Compare(x.ID, y.ID))
 	})
 	return found[:min(n, len(found))]
-}
-
-// Signature is a goroutine's stack without addresses, arguments and lines: the
-// function names from the leaf to the creator, joined by " < ".
-func Signature(g record.Goroutine) string {
-	names := make([]string, 0, len(g.Frames)+1)
-	for _, f := range g.Frames {
-		names = append(names, f.Func)
-	}
-	if g.Creator.Func != "" {
-		names = append(names, g.Creator.Func)
-	}
-	return strings.Join(names, " < ")
 }
 
 func goroutineCount(s record.Sample) int {

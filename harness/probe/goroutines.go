@@ -23,49 +23,8 @@ const (
 	starting = "net/http.(*connReader).startBackgroundRead" // its first instants
 )
 
-// Signature names a stack: function names from the leaf to the creator, joined
-// by " < ", without addresses, arguments and lines. Frames of the runtime's own
-// (gopark, chanrecv, main) are left out, for pprof's profile form has them and
-// debug=2 does not; a stack that has no others keeps them. The profile form has
-// no creator: pass "" for stacks without one.
-func Signature(frames []record.Frame, creator string) string {
-	var b strings.Builder
-	add := func(name string) {
-		if b.Len() > 0 {
-			b.WriteString(" < ")
-		}
-		b.WriteString(name)
-	}
-	for _, f := range frames {
-		if !hidden(f.Func) {
-			add(f.Func)
-		}
-	}
-	if b.Len() == 0 {
-		for _, f := range frames {
-			add(f.Func)
-		}
-	}
-	if creator != "" {
-		add(creator)
-	}
-	return b.String()
-}
-
-// hidden frames differ between the two forms: runtime.showframe decides what
-// debug=2 shows, and calls gopanic "panic".
-func hidden(name string) bool { return strings.HasPrefix(name, "runtime.") || name == "panic" }
-
 // groups counts goroutines by the signature without creator.
 type groups map[string]int
-
-func (g groups) total() int {
-	n := 0
-	for _, count := range g {
-		n += count
-	}
-	return n
-}
 
 // goroutines reads both forms. The counts are the profile form's; debug=2, a
 // moment later, tells their creators and is the list of identities.
@@ -141,7 +100,7 @@ func tally(p *profile.Profile) groups {
 			// profile and leaves their records empty (goroutineProfileWithLabelsConcurrent).
 			continue
 		}
-		signature := Signature(frames, "")
+		signature := record.Signature(frames, "")
 		counts[signature] += int(sample.Value[0])
 		switch {
 		case within(frames, profiler+"writeRuntimeProfile"):
@@ -172,7 +131,7 @@ func tally(p *profile.Profile) groups {
 func (o *Observer) blame(counts groups, all []record.Goroutine) []record.Group {
 	fresh := make(map[string]map[string]int)
 	for _, g := range all {
-		signature := Signature(g.Frames, "")
+		signature := record.Signature(g.Frames, "")
 		if fresh[signature] == nil {
 			fresh[signature] = make(map[string]int)
 		}

@@ -223,32 +223,19 @@ func TestOthersAtPprofStay(t *testing.T) {
 	}
 }
 
-func TestCountsAgreeAndStandStill(t *testing.T) {
+func TestHolds(t *testing.T) {
 	c := start(t)
 	o := observe(t, c.process("server"))
-	sample(t, o)
-	var a, b Counts
-	if !eventually(func() bool {
-		var err error
-		a = b
-		if b, err = o.Counts(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return a.Equal(b)
-	}) {
-		t.Errorf("an idle process does not stand still: %v, %v", a, b)
+	s := sample(t, o)
+	inodes := map[uint64]bool{1: true} // nobody's
+	for _, x := range s.Sockets {
+		inodes[x.Inode] = true
 	}
-	if b.Goroutines != c.Goroutines { // counted before anybody was connected
-		t.Errorf("%d goroutines, by the child's own count %d", b.Goroutines, c.Goroutines)
+	if n, err := o.Holds(inodes); err != nil || n != len(s.Sockets) || n == 0 {
+		t.Errorf("holds %d (%v), want %d", n, err, len(s.Sockets))
 	}
-	c.order("park 2")
-	if a, err := o.Counts(t.Context()); err != nil || a.Equal(b) || a.Goroutines != b.Goroutines+2 {
-		t.Errorf("counts %v, before %v (%v)", a, b, err)
-	}
-	p := c.process("server")
-	p.Pprof = ""
-	if a, err := observe(t, p).Counts(t.Context()); err != nil || a.Goroutines != -1 {
-		t.Errorf("without pprof: %v (%v)", a, err)
+	if n, err := o.Holds(map[uint64]bool{1: true}); err != nil || n != 0 {
+		t.Errorf("holds %d of nobody's sockets (%v)", n, err)
 	}
 }
 
@@ -290,7 +277,7 @@ func agree(t *testing.T, s record.Sample) {
 	t.Helper()
 	fromStacks, fromProfile := make(map[string]int), make(map[string]int)
 	for _, g := range s.Goroutines {
-		fromStacks[Signature(g.Frames, g.Creator.Func)]++
+		fromStacks[record.Signature(g.Frames, g.Creator.Func)]++
 	}
 	for _, g := range s.Groups {
 		fromProfile[g.Signature] += g.Count

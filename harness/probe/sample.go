@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -131,10 +130,10 @@ func (o *Observer) Sample(ctx context.Context) (record.Sample, error) {
 		return s, o.wrap(err)
 	}
 	s.FDs, s.Sockets, s.Kernel = h.fds, h.sockets, h.kernel
-	if s.States, err = o.second(ctx); err != nil {
+	s.Memory.RssAnon = h.status.rssAnon
+	if err := o.second(ctx, &s); err != nil {
 		return s, o.wrap(o.orGone(err))
 	}
-	s.Threads, s.Memory = h.status.threads, record.Memory{RSS: h.status.rss, RssAnon: h.status.rssAnon}
 	if o.pprof == nil {
 		return s, nil
 	}
@@ -151,48 +150,6 @@ func (o *Observer) orGone(err error) error {
 		return fmt.Errorf("%w (%w)", gone, err)
 	}
 	return err
-}
-
-// Counts are what must stand still before anything is judged.
-type Counts struct {
-	FDs     int
-	Sockets map[string]int // held by the process, by state
-	// Goroutines is -1 where the target offers no pprof.
-	Goroutines int
-}
-
-// Equal tells whether nothing has moved between two counts.
-func (c Counts) Equal(d Counts) bool {
-	return c.FDs == d.FDs && c.Goroutines == d.Goroutines && maps.Equal(c.Sockets, d.Sockets)
-}
-
-func (c Counts) String() string {
-	return fmt.Sprintf("%d fds, %d goroutines, sockets %v", c.FDs, c.Goroutines, c.Sockets)
-}
-
-// Counts counts what the process holds; equal twice in a row means quiescent.
-// What the kernel holds alone (TIME_WAIT lasts a minute) does not count.
-func (o *Observer) Counts(ctx context.Context) (Counts, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	c := Counts{Goroutines: -1}
-	if err := ctx.Err(); err != nil {
-		return c, o.wrap(err)
-	}
-	h, err := o.look()
-	if err != nil {
-		return c, o.wrap(err)
-	}
-	c.FDs, c.Sockets = len(h.fds), count(h.sockets)
-	if o.pprof == nil {
-		return c, nil
-	}
-	profile, err := o.profile(ctx)
-	if err != nil {
-		return c, o.wrap(o.orGone(err))
-	}
-	c.Goroutines = profile.total()
-	return c, nil
 }
 
 // Free asks the target to give free memory back to the kernel. Its error wraps

@@ -6,6 +6,9 @@ import (
 	"net/netip"
 
 	"github.com/shirou/gopsutil/v3/net"
+	"github.com/shirou/gopsutil/v3/process"
+
+	"github.com/halfopen/halfopen/harness/record"
 )
 
 // renamed are gopsutil's states that RFC 9293 writes otherwise.
@@ -13,10 +16,30 @@ var renamed = map[string]string{
 	"SYN_RECV": "SYN_RECEIVED", "FIN_WAIT1": "FIN_WAIT_1", "FIN_WAIT2": "FIN_WAIT_2", "CLOSE": "CLOSED",
 }
 
-// second is gopsutil's account of the process's sockets by state: it reads
-// /proc/PID/net/tcp and tcp6 and joins them with the descriptors in its own way.
-// Several listeners on one address (SO_REUSEPORT) are one to it.
-func (o *Observer) second(ctx context.Context) (map[string]int, error) {
+// second adds gopsutil's account of the process: RSS, threads, the number of
+// descriptors, and sockets by state, for which it reads /proc/PID/net/tcp and tcp6
+// and joins them with the descriptors in its own way. Several listeners on one
+// address (SO_REUSEPORT) are one to it.
+func (o *Observer) second(ctx context.Context, s *record.Sample) error {
+	p := process.Process{Pid: int32(o.process.PID)}
+	memory, err := p.MemoryInfoWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("gopsutil: read memory: %w", err)
+	}
+	threads, err := p.NumThreadsWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("gopsutil: count threads: %w", err)
+	}
+	fds, err := p.NumFDsWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("gopsutil: count descriptors: %w", err)
+	}
+	s.Memory.RSS, s.Threads, s.FDCount = int64(memory.RSS), int(threads), int(fds)
+	s.States, err = o.states(ctx)
+	return err
+}
+
+func (o *Observer) states(ctx context.Context) (map[string]int, error) {
 	conns, err := net.ConnectionsPidWithoutUidsWithContext(ctx, "tcp", int32(o.process.PID))
 	if err != nil {
 		return nil, fmt.Errorf("gopsutil: list connections: %w", err)

@@ -24,9 +24,9 @@ func TestGone(t *testing.T) {
 		t.Helper()
 		_, point := o.Point(t.Context())
 		_, whole := o.Sample(t.Context())
-		_, counts := o.Counts(t.Context())
+		_, holds := o.Holds(nil)
 		_, memory := o.Memory(t.Context())
-		for _, err := range []error{point, whole, counts, memory, o.Free(t.Context())} {
+		for _, err := range []error{point, whole, holds, memory, o.Free(t.Context())} {
 			if !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "server") {
 				t.Errorf("%s: %v, want ErrGone", when, err)
 			}

@@ -37,7 +37,9 @@ type Sample struct {
 	// second account beside Sockets.
 	States  map[string]int `json:"states"`
 	Threads int            `json:"threads"`
-	Memory  Memory         `json:"memory"`
+	// FDCount is gopsutil's count of descriptors, the observer's own included.
+	FDCount int    `json:"fd_count"`
+	Memory  Memory `json:"memory"`
 	// Groups are the goroutines by stack signature, from the pprof profile;
 	// Goroutines the same by identity, from debug=2. Both empty where the
 	// target offers no pprof.
