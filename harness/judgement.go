@@ -66,20 +66,23 @@ func (w *World) judge(processes []*Process) record.Judgement {
 		w.abort(errors.New("expect clean: call Heal first"))
 	}
 	settle := leak.SettleWindow(w.suite.Settings)
-	after := w.baseline(settle, processes)
+	r.outcome.SettledAfter = w.baseline(settle, processes)
 	w.living() // notes a process that ended by itself
+	r.outcome.Starved, r.outcome.Pressure = r.starved.end()
+	r.starved = nil
 	verdict := leak.Round{
 		Fault: r.fault, Window: r.window, Settle: settle,
-		Returned: r.returned, SettledAfter: after,
-		Services: r.services, Broken: r.broken, Died: r.died,
+		Outcome: r.outcome, Services: r.services,
 	}
 	for _, p := range processes {
 		// A process that the fault killed has left nothing; its successor began
 		// after the baseline.
 		if s := r.snapshots[p.Role]; s.B.PID == p.PID() {
 			verdict.Processes = append(verdict.Processes, *s)
+			verdict.Outcome.Judged = append(verdict.Outcome.Judged, p.Role)
 		}
 	}
+	w.emit(record.Event{Kind: record.KindOutcome, Outcome: &verdict.Outcome})
 	j := leak.Judge(verdict)
 	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &j})
 	r.judged, r.verdict = true, j.Verdict
@@ -110,7 +113,7 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 			}
 			s := r.snapshots[p.Role]
 			s.G = g
-			if r.returned >= 0 { // else it is a leak already, and will not be back
+			if r.outcome.Returned >= 0 { // else it is a leak already, and will not be back
 				rows, _ := leak.Excesses(s.B, s.E, s.F, g)
 				for _, row := range rows {
 					back = back && row.OK
@@ -129,12 +132,31 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 	took := time.Since(start).Seconds()
 	for _, p := range processes {
 		if g, ok := last[p.Role]; ok {
-			if err := p.weigh(w.ctx, &g); err != nil && p.Running() {
-				w.abort(fmt.Errorf("take snapshot G: %w", err))
-			}
+			w.weigh(p, &g, end)
 			r.snapshots[p.Role].G = g
 			w.emit(record.Event{Kind: record.KindSnapshot, At: g.At, Snapshot: &record.Snapshot{Label: record.Settled, Sample: g}})
 		}
 	}
 	return took
+}
+
+// weigh reads a process's memory into its snapshot G, again and again while that is
+// too much and there is time: the runtime gives pages back in its own time.
+func (w *World) weigh(p *Process, g *record.Sample, end time.Time) {
+	w.t.Helper()
+	s := w.round.snapshots[p.Role]
+	for {
+		if err := p.weigh(w.ctx, g); err != nil {
+			if p.Running() {
+				w.abort(fmt.Errorf("take snapshot G: %w", err))
+			}
+			return
+		}
+		if !leak.TooHeavy(s.B, *g) || time.Now().After(end) {
+			return
+		}
+		if err := pause(w.ctx, 10*poll); err != nil {
+			w.t.Fatalf("take snapshot G: %v", err)
+		}
+	}
 }

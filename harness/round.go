@@ -32,12 +32,11 @@ type round struct {
 	window   record.Window
 	undo     []fault.Heal
 	witness  fault.Witness
+	starved  *starvation // measured from the fault to the verdict
 	settled  bool
-	returned float64 // seconds from the fault, -1 for never
 	healedAt time.Time
 	services []record.Service
-	broken   string // what visitors saw that no fault explains
-	died     string // the process that ended by itself
+	outcome  record.Outcome
 
 	judged  bool
 	verdict record.Verdict
@@ -54,7 +53,7 @@ const poll = 50 * time.Millisecond
 func (w *World) begin(ctx context.Context, cycle int) error {
 	r := &round{
 		cycle: cycle, snapshots: map[string]*leak.Snapshots{}, exposed: map[string]map[uint64]bool{},
-		returned: -1, stop: make(chan struct{}), stopped: make(chan struct{}),
+		outcome: record.Outcome{Returned: -1, First: -1}, stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if w.round != nil {
 		w.round.stopSampler()

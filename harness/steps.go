@@ -33,10 +33,11 @@ func (w *World) Inject(f fault.Fault) {
 	for _, v := range r.visitors {
 		select {
 		case <-v.Done():
-			r.broken = fmt.Sprintf("a %s visitor from %s lost its connection before the fault: %v", v.Visit().Protocol, v.Local(), v.Err())
+			r.outcome.Broken = fmt.Sprintf("a %s visitor from %s lost its connection before the fault: %v", v.Visit().Protocol, v.Local(), v.Err())
 		default:
 		}
 	}
+	r.starved = startStarvation()
 	heal, witness, err := f.Inject(w.ctx, w.Lab)
 	if err != nil {
 		w.abort(err)
@@ -104,8 +105,8 @@ func (w *World) living() []*Process {
 		switch {
 		case p.Running():
 			alive = append(alive, p)
-		case w.round.died == "" && !(w.round.injected && w.round.fault.Place == p.Role && w.round.fault.Class == record.Closed):
-			w.round.died = fmt.Sprintf("the %s ended by itself: %s: %s", p.Role, p.Status(), last(p.Tail(1)))
+		case w.round.outcome.Died == "" && !(w.round.injected && w.round.fault.Place == p.Role && w.round.fault.Class == record.Closed):
+			w.round.outcome.Died = fmt.Sprintf("the %s ended by itself: %s: %s", p.Role, p.Status(), last(p.Tail(1)))
 			p.report("exited", p.Status())
 		}
 	}
@@ -146,14 +147,21 @@ func (w *World) Settle() {
 	}
 	end := r.at.Add(seconds(r.window.Last))
 	look := time.Time{} // of the next full sample: it is dear
+	all := 0
+	for _, p := range w.living() {
+		all += len(r.exposed[p.Role])
+	}
 	for {
 		left, over := w.left(), time.Now().After(end)
+		if left < all && r.outcome.First < 0 {
+			r.outcome.First = time.Since(r.at).Seconds()
+		}
 		if over || (left == 0 && time.Now().After(look)) {
 			survivors := 0
 			w.snapshotQuietly(&survivors)
 			if survivors == 0 || over {
 				if survivors == 0 {
-					r.returned = time.Since(r.at).Seconds()
+					r.outcome.Returned = time.Since(r.at).Seconds()
 				}
 				break
 			}
@@ -210,12 +218,12 @@ func (w *World) Heal() {
 	}
 	r.healedAt = time.Now()
 	w.phase("healed", r.healedAt)
+	closeAll(r.visitors)
 	for _, v := range r.visitors {
 		if err := v.Err(); errors.Is(err, load.ErrCorrupt) {
-			r.broken = fmt.Sprintf("a %s visitor from %s got a wrong byte: %v", v.Visit().Protocol, v.Local(), err)
+			r.outcome.Broken = fmt.Sprintf("a %s visitor from %s got a wrong byte: %v", v.Visit().Protocol, v.Local(), err)
 		}
 	}
-	closeAll(r.visitors)
 }
 
 // heal undoes what was injected, the last first. It may be called again.

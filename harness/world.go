@@ -201,6 +201,9 @@ func (w *World) close() {
 	var errs []error
 	if r != nil {
 		r.stopSampler()
+		if r.starved != nil {
+			r.starved.end()
+		}
 		errs = append(errs, r.heal(ctx))
 		closeAll(r.visitors)
 		if r.injected && !r.judged && w.ctx.Err() == nil {

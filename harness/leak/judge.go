@@ -16,18 +16,13 @@ type Round struct {
 	Settle record.Window // of the return to the baseline after the heal
 	// Processes are the judged processes: the server, and the client where it lives.
 	Processes []Snapshots
-	// Returned is after how many seconds from the fault nothing exposed was left;
-	// -1 if F still has survivors. SettledAfter is the same for G, from the
-	// moment when visitors had left.
-	Returned     float64
-	SettledAfter float64
-	Services     []record.Service
-	// Broken is what visitors saw that no fault explains: a wrong byte, or a
-	// connection that ended before the fault. Died is a process that ended by
-	// itself. Empty if all is well.
-	Broken string
-	Died   string
+	Outcome   record.Outcome
+	Services  []record.Service
 }
+
+// starving is the longest wait for a CPU, in seconds, from which on a late target is
+// not to blame.
+const starving = 0.5
 
 // Snapshots are the four samples of one process.
 type Snapshots struct {
@@ -39,11 +34,13 @@ type Snapshots struct {
 // A fault that did not bite proves nothing, whatever else was seen. Otherwise the
 // worst finding decides: LEAK if something exposed is still held at the end of
 // the window's grace, or if more is held after the heal than before; DEAD if the
-// target died, served wrong bytes, or does not serve again; LATE if all is gone,
-// but after the deadline.
+// target died, gave up a healthy connection, served wrong bytes, or does not serve
+// again; LATE if all is gone, but after the deadline. On a machine that starved, what
+// is late by no more than that is INCONCLUSIVE.
 func Judge(r Round) record.Judgement {
+	o := r.Outcome
 	j := record.Judgement{
-		Exposures: r.Fault.Exposures, FaultEvents: 1, Returned: r.Returned,
+		Exposures: r.Fault.Exposures, FaultEvents: 1, Returned: o.Returned,
 		Fault: fmt.Sprintf("%s at %s, %d connections exposed", r.Fault.Name, r.Fault.Place, r.Fault.Exposures),
 	}
 	for _, p := range r.Processes {
@@ -68,30 +65,45 @@ func Judge(r Round) record.Judgement {
 	case !back(j):
 		j.Verdict = record.Leak
 		j.Reason = fmt.Sprintf("%s, after %s was healed", shortfall(j), r.Fault.Name)
-	case r.Died != "":
+	case o.Died != "":
 		j.Verdict = record.Dead
-		j.Reason = r.Died
-	case r.Broken != "":
+		j.Reason = o.Died
+	case o.Broken != "":
 		j.Verdict = record.Dead
-		j.Reason = r.Broken
+		j.Reason = o.Broken
+	case o.First >= 0 && o.First < r.Window.Lower:
+		j.Verdict = record.Dead
+		j.Reason = fmt.Sprintf("a connection was given up %.3g s after %s, but a healthy one must live for %.3g s", o.First, r.Fault.Name, r.Window.Lower)
 	case slices.ContainsFunc(r.Services, unserved):
 		s := r.Services[slices.IndexFunc(r.Services, unserved)]
 		j.Verdict = record.Dead
 		j.Reason = fmt.Sprintf("no service for the %s client within %.3g s after %s was healed: %s", s.Client, s.Limit, r.Fault.Name, s.Error)
-	case r.Returned > r.Window.Deadline:
-		j.Verdict = record.Late
-		j.Reason = fmt.Sprintf("all is gone %.3g s after %s, but the deadline was %.3g s", r.Returned, r.Fault.Name, r.Window.Deadline)
-	case r.SettledAfter > r.Settle.Deadline:
-		j.Verdict = record.Late
-		j.Reason = fmt.Sprintf("back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", r.SettledAfter, r.Settle.Deadline)
+	case o.Returned > r.Window.Deadline:
+		j.Verdict = late(o.Returned, r.Window.Deadline, o.Starved)
+		j.Reason = fmt.Sprintf("all is gone %.3g s after %s, but the deadline was %.3g s", o.Returned, r.Fault.Name, r.Window.Deadline)
+	case o.SettledAfter > r.Settle.Deadline:
+		j.Verdict = late(o.SettledAfter, r.Settle.Deadline, o.Starved)
+		j.Reason = fmt.Sprintf("back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", o.SettledAfter, r.Settle.Deadline)
 	default:
 		j.Verdict = record.Pass
-		j.Reason = fmt.Sprintf("%d connections went through %s; the last was gone after %.1f s of the window of %.3g s", r.Fault.Exposures, r.Fault.Name, r.Returned, r.Window.Upper)
+		j.Reason = fmt.Sprintf("%d connections went through %s; the last was gone after %.1f s of the window of %.3g s", r.Fault.Exposures, r.Fault.Name, o.Returned, r.Window.Upper)
+	}
+	if j.Verdict == record.Inconclusive && o.Starved > starving {
+		j.Reason += fmt.Sprintf("; the machine itself stood still for up to %.3g s", o.Starved)
 	}
 	if j.Verdict == record.Leak {
 		j.Where, j.Why = where(j), why(j)
 	}
 	return j
+}
+
+// late is the verdict on what came after its deadline, on a machine that let a ready
+// thread wait for up to starved seconds.
+func late(after, deadline, starved float64) record.Verdict {
+	if starved > starving && after <= deadline+starved {
+		return record.Inconclusive
+	}
+	return record.Late
 }
 
 func unserved(s record.Service) bool { return !s.OK }

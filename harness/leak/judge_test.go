@@ -82,9 +82,16 @@ func healthy() Round {
 			F: holdings(6),
 			G: holdings(8, session(8, 208, 28, "2")),
 		}},
-		Returned: 5, SettledAfter: 0.5,
+		Outcome:  record.Outcome{Returned: 5, First: 4.5, SettledAfter: 0.5},
 		Services: []record.Service{{Client: "returning", OK: true}, {Client: "new", OK: true}},
 	}
+}
+
+// weigh gives the server memory at B and at G.
+func weigh(r *Round, before, after int64) {
+	p := &r.Processes[0]
+	p.B.Memory = record.Memory{RssAnon: before, Freed: true}
+	p.G.Memory = record.Memory{RssAnon: after, Freed: true}
 }
 
 func TestJudge(t *testing.T) {
@@ -134,12 +141,24 @@ func TestJudge(t *testing.T) {
 		{"no service", func(r *Round) {
 			r.Services[1] = record.Service{Client: "new", Limit: 9, Error: "connection refused"}
 		}, record.Dead, []string{"no service for the new client within 9 s", "connection refused"}},
-		{"wrong byte", func(r *Round) { r.Broken = "wrong byte at offset 7" }, record.Dead, []string{"offset 7"}},
-		{"died", func(r *Round) { r.Died = "the server ended by itself: exit status 2" }, record.Dead, []string{"by itself"}},
-		{"late", func(r *Round) { r.Returned = 8.5 }, record.Late, []string{"8.5 s", "deadline was 8 s"}},
-		{"late to settle", func(r *Round) { r.SettledAfter = 7 }, record.Late, []string{"deadline was 6 s"}},
+		{"wrong byte", func(r *Round) { r.Outcome.Broken = "wrong byte at offset 7" }, record.Dead, []string{"offset 7"}},
+		{"died", func(r *Round) { r.Outcome.Died = "the server ended by itself: exit status 2" }, record.Dead, []string{"by itself"}},
+		{"late", func(r *Round) { r.Outcome.Returned = 6.2 }, record.Late, []string{"6.2 s", "deadline was 6.1 s"}},
+		{"late, on a machine that waited a little", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved = 6.2, 0.4 }, record.Late, nil},
+		{"late by what the machine stood still", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved = 6.8, 0.8 }, record.Inconclusive, []string{"stood still for up to 0.8 s"}},
+		{"late by more than the machine stood still", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved = 7, 0.8 }, record.Late, nil},
+		{"late to settle", func(r *Round) { r.Outcome.SettledAfter = 7 }, record.Late, []string{"deadline was 4.1 s"}},
+		{"gave up a healthy connection", func(r *Round) { r.Outcome.First = 1.9 }, record.Dead, []string{"given up 1.9 s after cable pulled", "must live for 2 s"}},
+		{"nobody gave up", func(r *Round) { r.Outcome.First = -1 }, record.Pass, nil},
+		{"memory grew", func(r *Round) { weigh(r, 5<<20, 8<<20) }, record.Leak, []string{"3.0 MiB more RssAnon"}},
+		{"memory grew a little", func(r *Round) { weigh(r, 5<<20, 7<<20) }, record.Pass, nil},
+		{"a tenth of much memory", func(r *Round) { weigh(r, 50<<20, 55<<20) }, record.Pass, nil},
+		{"memory of a target that cannot free it", func(r *Round) {
+			weigh(r, 5<<20, 50<<20)
+			r.Processes[0].G.Memory.Freed = false
+		}, record.Pass, nil},
 		{"leak goes before dead and late", func(r *Round) {
-			r.Returned, r.Died = 9, "the server ended"
+			r.Outcome.Returned, r.Outcome.Died = 9, "the server ended"
 			r.Processes[0].F = holdings(15, descriptor(8, 108))
 		}, record.Leak, nil},
 	} {

@@ -12,16 +12,16 @@ import (
 // 200 ms), with room for a jittery machine. Seconds.
 const rto = 0.25
 
-// Slack is S: what a poll, a busy machine and the target's own reaction may add
-// to the window. Seconds.
-const Slack = 3.0
+// Slack is S: what two polls of 50 ms and the target's own reaction may add to the
+// window. Seconds. A machine that stands still is measured, not allowed for.
+const Slack = 1.1
 
 // never stands for a detector that has no latest time.
 const never = -1.0
 
-// late is how late Linux may fire a kernel timer of d seconds: its timer wheel
+// lateness is how late Linux may fire a kernel timer of d seconds: its timer wheel
 // rounds up by at most 1/8 of the timer (kernel/time/timer.c, LVL_GRAN).
-func late(d float64) float64 { return d / 8 }
+func lateness(d float64) float64 { return d / 8 }
 
 // WindowOf is the window of one fault of the given class, for connections that
 // are idle or have data in flight. Every connection has several detectors; the
@@ -105,7 +105,7 @@ func sessionRows(s record.Settings, class record.Class) []record.Bound {
 	}
 	idle, interval, count, user := s.KeepaliveIdle, s.KeepaliveInterval, float64(s.KeepaliveCount), s.UserTimeout
 	writes := s.HeartbeatInterval > 0
-	probes := idle + late(idle) + count*(interval+late(interval))
+	probes := idle + lateness(idle) + count*(interval+lateness(interval))
 	if user > 0 {
 		row := record.Bound{Detector: "TCP_USER_TIMEOUT", Earliest: user}
 		if count > 0 {
@@ -115,12 +115,12 @@ func sessionRows(s record.Settings, class record.Class) []record.Bound {
 		case writes:
 			// The heartbeat writes into the dead connection, and keepalive stops
 			// with the first unacknowledged byte.
-			row.Latest = s.HeartbeatInterval + 2*rto + user + late(user)
+			row.Latest = s.HeartbeatInterval + 2*rto + user + lateness(user)
 			row.Formula = fmt.Sprintf("next write %.3g + 2 RTO %.3g + U %.3g + U/8 = %.3f s", s.HeartbeatInterval, 2*rto, user, row.Latest)
 		case count > 0:
 			// Idle: checked by each keepalive probe; the count is ignored.
 			steps := max(1, math.Ceil((user-idle)/interval))
-			row.Latest = idle + late(idle) + steps*(interval+late(interval))
+			row.Latest = idle + lateness(idle) + steps*(interval+lateness(interval))
 			row.Formula = fmt.Sprintf("idle: (I %.3g + V %.3g x max(1, ceil((U-I)/V)) = %.0f) x 9/8 = %.3f s", idle, interval, steps, row.Latest)
 		default:
 			row.Latest = never

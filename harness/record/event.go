@@ -29,6 +29,7 @@ type Event struct {
 	Point    *Point     `json:"point,omitempty"`
 	Snapshot *Snapshot  `json:"snapshot,omitempty"`
 	Service  *Service   `json:"service,omitempty"`
+	Outcome  *Outcome   `json:"outcome,omitempty"`
 	Verdict  *Judgement `json:"verdict,omitempty"`
 	End      *End       `json:"end,omitempty"`
 	Finish   *Finish    `json:"finish,omitempty"`
@@ -48,6 +49,7 @@ const (
 	KindPoint    Kind = "point"    // one cheap sample for the timeline
 	KindSnapshot Kind = "snapshot" // B, E, F or G of one process
 	KindService  Kind = "service"  // what visitors got after the heal
+	KindOutcome  Kind = "outcome"  // what was measured around the fault, for the judge
 	KindVerdict  Kind = "verdict"  // the judge's word on a spec, or on a cycle of a soak
 	KindEnd      Kind = "end"      // a spec ended
 	KindFinish   Kind = "finish"   // the run ended
@@ -196,6 +198,28 @@ type Service struct {
 	After  float64 `json:"after"` // seconds from the heal to the first whole round of visits
 	Limit  float64 `json:"limit"` // R
 	Error  string  `json:"error,omitempty"`
+}
+
+// Outcome is what was measured around one fault, beside its snapshots: with them
+// and the window it is all that the judge needs, now or again later.
+type Outcome struct {
+	Judged []string `json:"judged"` // roles of the processes that the spec asks about
+	// Returned is after how many seconds from the fault nothing exposed was left,
+	// -1 for never; First after how many the first exposed connection was given up,
+	// -1 for none.
+	Returned float64 `json:"returned"`
+	First    float64 `json:"first"`
+	// SettledAfter is how many seconds it took from the departure of all visitors
+	// to the baseline.
+	SettledAfter float64 `json:"settled_after"`
+	// Starved is the longest time for which this machine let a ready thread wait,
+	// in seconds; Pressure the share of the time in which some thread waited.
+	Starved  float64 `json:"starved"`
+	Pressure float64 `json:"pressure"`
+	// Broken is what visitors saw that no fault explains; Died the process that
+	// ended by itself. Empty if all is well.
+	Broken string `json:"broken,omitempty"`
+	Died   string `json:"died,omitempty"`
 }
 
 // End is how Ginkgo saw a spec end.

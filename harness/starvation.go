@@ -1,0 +1,69 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// starvation measures how long this machine let a ready thread wait: a ticker on a
+// locked thread, which the target's own threads compete with. A target that is late
+// on a machine that stood still is not to blame.
+type starvation struct {
+	stop, stopped chan struct{}
+	longest       time.Duration
+	pressure      time.Duration
+	began         time.Time
+}
+
+// beat is the ticker's interval.
+const beat = 10 * time.Millisecond
+
+// startStarvation begins to measure. End it.
+func startStarvation() *starvation {
+	s := &starvation{stop: make(chan struct{}), stopped: make(chan struct{}), began: time.Now(), pressure: cpuPressure()}
+	go func() {
+		defer close(s.stopped)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		for last := time.Now(); ; {
+			select {
+			case <-s.stop:
+				return
+			default:
+			}
+			time.Sleep(beat)
+			now := time.Now()
+			s.longest = max(s.longest, now.Sub(last)-beat)
+			last = now
+		}
+	}()
+	return s
+}
+
+// end stops the measurement: the longest wait in seconds, and the share of the time
+// in which some thread of the machine waited for a CPU (/proc/pressure/cpu, "some";
+// 0 where the kernel does not tell).
+func (s *starvation) end() (longest, pressure float64) {
+	close(s.stop)
+	<-s.stopped
+	waited := cpuPressure() - s.pressure
+	return s.longest.Seconds(), waited.Seconds() / time.Since(s.began).Seconds()
+}
+
+// cpuPressure is the total of /proc/pressure/cpu.
+// https://docs.kernel.org/accounting/psi.html
+func cpuPressure() time.Duration {
+	text, err := os.ReadFile("/proc/pressure/cpu")
+	if err != nil {
+		return 0
+	}
+	_, total, _ := strings.Cut(string(text), "total=")
+	var microseconds int64
+	if _, err := fmt.Sscan(total, &microseconds); err != nil {
+		return 0
+	}
+	return time.Duration(microseconds) * time.Microsecond
+}
