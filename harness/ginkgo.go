@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -115,8 +116,10 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 		return s, err
 	}
 	s.Began = time.Now()
+	check := selfCheck(ctx, s.Root, s.Temp)
+	events := []record.Event{{At: time.Now(), Kind: record.KindCheck, Check: &check}}
 	if s.Dir = os.Getenv(EnvRun); s.Dir != "" {
-		return s, nil
+		return s, note(s.Dir, events)
 	}
 	s.Own = true
 	name := os.Getenv(EnvName)
@@ -126,14 +129,22 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 	if s.Dir, err = RunFolder(s.Root, name, s.Began); err != nil {
 		return s, err
 	}
-	w, err := record.Append(s.Dir)
+	head := Head(s.Root, name, replay("", s.Target, mutant), mutant, ginkgo.GinkgoRandomSeed(), t)
+	return s, note(s.Dir, append([]record.Event{head}, events...))
+}
+
+// note appends events to the record in a run's folder.
+func note(dir string, events []record.Event) error {
+	w, err := record.Append(dir)
 	if err != nil {
-		return s, err
+		return err
 	}
-	if err := w.Write(Head(s.Root, name, replay("", s.Target, mutant), mutant, ginkgo.GinkgoRandomSeed(), t)); err != nil {
-		return s, err
+	for _, e := range events {
+		if err := w.Write(e); err != nil {
+			return errors.Join(err, w.Close())
+		}
 	}
-	return s, w.Close()
+	return w.Close()
 }
 
 // targetPath finds the target's file as its user wrote it: from the working folder
@@ -155,18 +166,27 @@ func statable(path string) bool {
 	return err == nil
 }
 
-// replay is the command that runs the spec with this text again; all of them for
-// "".
+// replay is the command that runs the spec with this text again; for "" all that
+// this run was asked for.
 func replay(text, target, mutant string) string {
 	var b strings.Builder
 	if mutant != "" {
 		fmt.Fprintf(&b, "%s=%s ", EnvMutant, mutant)
 	}
 	fmt.Fprintf(&b, "go tool ginkgo --seed=%d", ginkgo.GinkgoRandomSeed())
-	if text == "" {
-		b.WriteString(" -procs=8 --label-filter=quick")
-	} else {
+	if text != "" {
 		fmt.Fprintf(&b, " -focus %q", regexp.QuoteMeta(text))
+	} else {
+		asked, _ := ginkgo.GinkgoConfiguration() // the other half is about printing
+		if asked.ParallelTotal > 1 {
+			fmt.Fprintf(&b, " -procs=%d", asked.ParallelTotal)
+		}
+		if asked.LabelFilter != "" {
+			fmt.Fprintf(&b, " --label-filter=%q", asked.LabelFilter)
+		}
+		for _, focus := range asked.FocusStrings {
+			fmt.Fprintf(&b, " -focus %q", focus)
+		}
 	}
 	b.WriteString(" ./scenarios")
 	var own []string

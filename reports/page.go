@@ -130,6 +130,13 @@ func (p *page) run(s *story) {
 	if s.summary.Cycles > 0 {
 		add("Soak cycles", thousands(s.summary.Cycles))
 	}
+	for _, c := range s.checks {
+		if c.OK {
+			add("Self-check", "✓ caught: "+c.What)
+		} else {
+			add("Self-check", "✗ MISSED: "+c.What+": "+cutText(c.Error, 300))
+		}
+	}
 	add("Took", seconds(s.summary.Duration))
 	if worst := s.byHarm(); len(worst) > 0 && worst[0].head.Replay != "" && s.summary.Verdict != record.Pass {
 		p.Replays = append(p.Replays, fact{"The worst spec again", worst[0].head.Replay, ""})

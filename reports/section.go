@@ -20,7 +20,7 @@ type section struct {
 	File, Replay      string
 	Labels            string
 	Topology, Failure string
-	Load              []string
+	Load, Outcome     []string
 	Rows              []rowView
 	Figures           []figure
 	Stacks            []*stackGroup
@@ -200,6 +200,9 @@ func (r *round) section(id string) section {
 	for _, l := range r.loads {
 		s.Load = append(s.Load, drawLoad(l.it))
 	}
+	for _, x := range r.outcomes {
+		s.Outcome = append(s.Outcome, drawOutcome(x.it))
+	}
 	for _, x := range r.services {
 		v := serviceView{Client: x.it.Client, OK: x.it.OK, After: seconds(x.it.After), Limit: seconds(x.it.Limit), Error: cutText(x.it.Error, mostText)}
 		if !x.it.OK {
@@ -213,6 +216,21 @@ func (r *round) section(id string) section {
 	s.Faults = r.faultViews()
 	s.Processes = r.processViews()
 	return s
+}
+
+// drawOutcome tells what was measured around the fault.
+func drawOutcome(o record.Outcome) string {
+	text := "first connection given up: "
+	if o.First < 0 {
+		text = "no connection was given up"
+	} else {
+		text += seconds(o.First)
+	}
+	if o.Returned >= 0 {
+		text += "; last: " + seconds(o.Returned)
+	}
+	return text + fmt.Sprintf("; back at the baseline %s after the visitors had left. A ready thread of this machine waited for %s at most, and some thread waited for a CPU in %.0f %% of the time",
+		seconds(o.SettledAfter), seconds(o.Starved), 100*o.Pressure)
 }
 
 func drawRow(row record.Row) rowView {

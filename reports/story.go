@@ -17,6 +17,7 @@ type story struct {
 	runs    []record.Run // a suite appended to the same record adds one
 	start   time.Time
 	specs   []*spec // in the order of their first events
+	checks  []record.Check
 	finish  []record.Finish
 	cut     bool // the record ended in the middle of a line
 	summary record.Summary
@@ -46,6 +47,7 @@ type round struct {
 	points      []timed[record.Point]
 	snapshots   []timed[record.Snapshot]
 	services    []timed[record.Service]
+	outcomes    []timed[record.Outcome]
 	judgements  []record.Judgement
 	verdict     record.Verdict
 }
@@ -70,6 +72,9 @@ func tell(events []record.Event, cut bool) *story {
 		switch {
 		case e.Run != nil:
 			s.runs = append(s.runs, *e.Run)
+			continue
+		case e.Check != nil:
+			s.checks = append(s.checks, *e.Check)
 			continue
 		case e.Finish != nil:
 			s.finish = append(s.finish, *e.Finish)
@@ -141,6 +146,8 @@ func (sp *spec) add(e *record.Event) {
 		r.snapshots = append(r.snapshots, timed[record.Snapshot]{e.At, *e.Snapshot})
 	case e.Service != nil:
 		r.services = append(r.services, timed[record.Service]{e.At, *e.Service})
+	case e.Outcome != nil:
+		r.outcomes = append(r.outcomes, timed[record.Outcome]{e.At, *e.Outcome})
 	case e.Verdict != nil:
 		r.judgements = append(r.judgements, *e.Verdict)
 	}

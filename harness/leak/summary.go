@@ -16,6 +16,7 @@ func Summarize(events []record.Event) record.Summary {
 	s := record.Summary{Specs: map[record.Verdict]int{}}
 	var all []record.Verdict
 	var first *record.Judgement
+	failedCheck := ""
 	bySpec := map[string]record.Verdict{}
 	var seen []string
 	for _, e := range events {
@@ -41,6 +42,8 @@ func Summarize(events []record.Event) record.Summary {
 			if first == nil || order[v.Verdict] > order[first.Verdict] {
 				first = v
 			}
+		case e.Check != nil && !e.Check.OK:
+			failedCheck = e.Check.Error
 		case e.Finish != nil:
 			s.Duration = e.Finish.Duration
 			s.Interrupted = s.Interrupted || e.Finish.Reason == "interrupted"
@@ -53,14 +56,19 @@ func Summarize(events []record.Event) record.Summary {
 		s.Duration = events[len(events)-1].At.Sub(events[0].At).Seconds()
 	}
 	s.Verdict = Worst(all...)
+	if failedCheck != "" {
+		s.Verdict = Worst(s.Verdict, record.Inconclusive)
+	}
 	s.ExitCode = ExitCode(s.Verdict)
 	s.Bounds = []record.Limit{}
-	if order[s.Verdict] < order[record.Late] {
+	if order[s.Verdict] < order[record.Late] && failedCheck == "" {
 		s.Bounds = Limits(s.Exposures, s.FaultEvents) // a bound is what a clean count gives
 	}
 	switch {
 	case first == nil:
 		s.Reason = "nothing was judged: no spec ran to its verdict"
+	case s.Verdict == record.Inconclusive && failedCheck != "":
+		s.Reason = "the detector failed its self-check: " + failedCheck
 	case s.Verdict == record.Pass:
 		s.Reason = fmt.Sprintf("nothing outlived its window: %d connections went through %d faults", s.Exposures, s.FaultEvents)
 	default:

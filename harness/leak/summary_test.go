@@ -2,6 +2,8 @@ package leak
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/halfopen/halfopen/harness/record"
@@ -68,6 +70,15 @@ func TestSummarize(t *testing.T) {
 	s = Summarize([]record.Event{verdict("1-1", 0, record.Inconclusive, 24)})
 	if s.Verdict != record.Inconclusive || s.Exposures != 0 || len(s.Bounds) != 0 {
 		t.Errorf("summary without a judged spec is %+v", s)
+	}
+	// A detector that missed a known leak proves nothing by a pass; a leak stays one.
+	blind := record.Event{Kind: record.KindCheck, Check: &record.Check{Error: "missed it"}}
+	s = Summarize(append(slices.Clone(clean), blind))
+	if s.Verdict != record.Inconclusive || !strings.Contains(s.Reason, "missed it") || len(s.Bounds) != 0 {
+		t.Errorf("summary of a blind detector is %+v", s)
+	}
+	if s = Summarize(append(slices.Clone(clean), blind, verdict("4-1", 0, record.Leak, 1))); s.Verdict != record.Leak {
+		t.Errorf("summary of a leak seen by a blind detector is %+v", s)
 	}
 	if s = Summarize(nil); s.Verdict != record.Inconclusive || s.ExitCode != 3 {
 		t.Errorf("summary of nothing is %+v", s)

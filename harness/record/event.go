@@ -30,6 +30,7 @@ type Event struct {
 	Snapshot *Snapshot  `json:"snapshot,omitempty"`
 	Service  *Service   `json:"service,omitempty"`
 	Outcome  *Outcome   `json:"outcome,omitempty"`
+	Check    *Check     `json:"check,omitempty"`
 	Verdict  *Judgement `json:"verdict,omitempty"`
 	End      *End       `json:"end,omitempty"`
 	Finish   *Finish    `json:"finish,omitempty"`
@@ -41,6 +42,7 @@ type Kind string
 // The kinds of events, in the order in which a spec writes them.
 const (
 	KindRun      Kind = "run"      // first line: what runs, where, against which target
+	KindCheck    Kind = "check"    // the detector's self-check
 	KindBegin    Kind = "begin"    // a spec begins
 	KindProcess  Kind = "process"  // a process started, became ready, or exited
 	KindLoad     Kind = "load"     // visitors are on
@@ -101,6 +103,14 @@ type Settings struct {
 	BackoffJitter     float64 `json:"backoff_jitter"` // fraction of the cap, 0.5 = up to half more
 }
 
+// Check is the detector's self-check: it was shown a known leak.
+type Check struct {
+	What     string  `json:"what"`
+	OK       bool    `json:"ok"` // it named the leak every time
+	Error    string  `json:"error,omitempty"`
+	Duration float64 `json:"duration"` // seconds
+}
+
 // Spec is one spec: a story, or the whole soak.
 type Spec struct {
 	Name     string   `json:"name"`  // full text, containers first
@@ -139,6 +149,9 @@ type Class string
 const (
 	Closed Class = "closed" // the kernel of the peer says FIN or RST at once
 	Silent Class = "silent" // no packet ever comes again
+	Frozen Class = "frozen" // the peer's kernel answers, its program does not: only an application's deadline notices
+	Reset  Class = "reset"  // each side is told by RST, at the next packet that it sends
+	Flap   Class = "flap"   // the path is back before a detector fires: connections survive
 )
 
 // Fault is one phase of one fault.
@@ -147,6 +160,9 @@ type Fault struct {
 	Name  string `json:"name"` // "kill -9", "cable pulled", "NAT expiry (silent)"
 	Place string `json:"place"`
 	Class Class  `json:"class"`
+	// Ends is the role of the process that the fault kills; it is "" if every
+	// process outlives the fault.
+	Ends  string `json:"ends,omitempty"`
 	Phase string `json:"phase"` // "injected", "witnessed", "healed"
 	// Witness is the proof that the fault bit; for a fault without effect, what
 	// was looked for and not found (Bit is false then).

@@ -30,6 +30,9 @@ type Sample struct {
 	FDs []FD `json:"fds"`
 	// Sockets are the process's own TCP sockets, each joined with its FD.
 	Sockets []Socket `json:"sockets"`
+	// OptionsRefused says why the options of Sockets could not be read, by whom they
+	// were refused and what would help; "" if nothing refused.
+	OptionsRefused string `json:"options_refused,omitempty"`
 	// Kernel are TCP sockets of the process's host that no process holds:
 	// orphans and TIME_WAIT, which have inode 0.
 	Kernel []Socket `json:"kernel,omitempty"`
@@ -71,6 +74,9 @@ type Socket struct {
 	SendQ   int     `json:"send_q"` // bytes not yet acknowledged by the peer
 	// Silence is how long no packet has come from the peer, in seconds.
 	Silence float64 `json:"silence,omitempty"`
+	// Options are nil for a listener, for a socket that no process holds, for one
+	// that was closed before it could be asked, and where Sample.OptionsRefused.
+	Options *Options `json:"options,omitempty"`
 }
 
 // Memory in bytes.

@@ -43,6 +43,14 @@ func (t *Target) Compile(ctx context.Context, root, dir, mutant string) (map[str
 	return bins, nil
 }
 
+// GoBuild builds one package of the main module root into the file out.
+func GoBuild(ctx context.Context, root, out, pkg string) error {
+	if _, err := goTool(ctx, root, "build", "-trimpath", "-o", out, pkg); err != nil {
+		return fmt.Errorf("build %s: %w", pkg, err)
+	}
+	return nil
+}
+
 // module is a folder from which the go command finds the target's module.
 func (t *Target) module(root string) string {
 	for dir := filepath.Dir(t.File); ; dir = filepath.Dir(dir) {
