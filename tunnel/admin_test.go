@@ -72,7 +72,7 @@ func TestSockOpts(t *testing.T) {
 			c := w.client(h.address, nil)
 			visitors := w.visitAll(1)
 			for range visitors {
-				<-h.in
+				take(t, h.in)
 			}
 			for _, s := range []*session{w.session("a.test"), c.current.Load()} {
 				eventually(t, "all streams are connected", func() bool {
@@ -147,7 +147,7 @@ func TestAdminPages(t *testing.T) {
 	h := newHolder(t)
 	c := w.client(h.address, nil)
 	say(t, w.visitTCP(), "x")
-	<-h.in
+	take(t, h.in)
 	for _, address := range []string{w.server.AdminAddr(), c.admin.address()} {
 		if code, body := get(t, address, "/healthz"); code != 200 || body != "ok\n" {
 			t.Errorf("healthz: %d %q", code, body)

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/halfopen/halfopen/tunnel/wire"
 )
@@ -113,18 +116,18 @@ func TestSessionDeathEndsEverything(t *testing.T) {
 	c := w.client(h.address, func(c *ClientConfig) { c.Server = r.address })
 	visitors := w.visitAll(5)
 	for range visitors {
-		<-h.in
+		take(t, h.in)
 	}
 	old := c.current.Load()
 	r.crash()
 	wantAllEnded(t, visitors)
 	for range visitors {
-		<-h.out
+		take(t, h.out)
 	}
 	eventually(t, "client back", func() bool { s := c.current.Load(); return s != nil && s != old })
 	visitors = w.visitAll(1)
 	for range visitors {
-		<-h.in
+		take(t, h.in)
 	}
 }
 
@@ -132,24 +135,33 @@ func TestHeartbeat(t *testing.T) {
 	const deadline = 400 * time.Millisecond
 	w := newWorld(t, func(c *ServerConfig) {
 		c.Heartbeat, c.HeartbeatDeadline = 100*time.Millisecond, deadline
+		c.Handshake = deadline // not to be felt after the handshake
 	})
 	h := newHolder(t)
 	r := newRelay(t, w.server.Addr())
 	c := w.client(h.address, func(c *ClientConfig) { c.Server = r.address })
 	visitors := w.visitAll(2)
+	var origins []*net.TCPConn
 	for range visitors {
-		<-h.in
+		origins = append(origins, take(t, h.in))
 	}
 	// Idle and healthy for several deadlines: nothing ends.
 	time.Sleep(3 * deadline)
 	if w.log.has("msg=logout") || c.log.has("msg=logout") || w.streams() != len(visitors) {
 		t.Fatalf("a healthy idle session ended:\n%s", w.log.text.String())
 	}
+	for _, conn := range origins {
+		say(t, conn, "good morning")
+	}
+	for _, conn := range visitors {
+		hear(t, conn, "good morning")
+		say(t, conn, "good morning")
+	}
 	cut := time.Now()
 	r.silence(true)
 	wantAllEnded(t, visitors)
 	for range visitors {
-		<-h.out
+		take(t, h.out)
 	}
 	took := time.Since(cut)
 	if earliest := deadline - 110*time.Millisecond; took < earliest || took > 3*deadline {
@@ -208,7 +220,7 @@ func TestHalfCloseBound(t *testing.T) {
 	w.client(h.address, nil)
 	visitor := w.visitTCP()
 	say(t, visitor, "x")
-	conn := <-h.in
+	conn := take(t, h.in)
 	// The origin ends; the visitor goes on and on, and then falls silent.
 	if err := conn.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -222,7 +234,7 @@ func TestHalfCloseBound(t *testing.T) {
 		t.Fatal("a half-closed stream ended though it was not silent")
 	}
 	silent := time.Now()
-	if err := <-h.out; err == nil {
+	if err := take(t, h.out); err == nil {
 		t.Error("the origin saw an orderly end")
 	}
 	if took := time.Since(silent); took < bound-50*time.Millisecond || took > 4*bound {
@@ -262,6 +274,23 @@ func TestSlowReaderHoldsNobody(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		return before > 3*wire.Window && before == total()
 	})
+	// Those who are stuck are known by name.
+	var dump strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&dump, 1); err != nil {
+		t.Fatal(err)
+	}
+	stuck := 0
+	for holder := range strings.SplitSeq(dump.String(), "\n\n") {
+		if strings.Contains(holder, "(*stream).drain") {
+			stuck++
+			if !strings.Contains(holder, `"kind":"visitor"`) || !strings.Contains(holder, `"session":"1"`) {
+				t.Errorf("a drainer without its labels:\n%s", holder)
+			}
+		}
+	}
+	if stuck == 0 {
+		t.Error("no drainer is stuck")
+	}
 	quick := w.visitTCP()
 	say(t, quick, "q")
 	for i := range 50 {
@@ -271,5 +300,48 @@ func TestSlowReaderHoldsNobody(t *testing.T) {
 		if d := time.Since(start); d > time.Second {
 			t.Fatalf("an echo took %v beside slow readers", d)
 		}
+	}
+}
+
+// Control frames go first, then the streams in turn.
+func TestTurns(t *testing.T) {
+	s := &session{streams: map[uint32]*stream{}, wake: make(chan struct{}, 1)}
+	one, two := s.addLocked(1, wire.TCP, ""), s.addLocked(2, wire.TCP, "")
+	one.pushLocked(chunkOf(make([]byte, wire.MaxData)))
+	two.pushLocked(chunkOf([]byte("hello")))
+	two.eof = true
+	s.control = wire.AppendCredit(nil, 1, 1)
+	frames := wire.NewReader(strings.NewReader(string(s.fill(nil))))
+	var got []string
+	for {
+		f, err := frames.Next()
+		if err != nil {
+			break
+		}
+		got = append(got, fmt.Sprint(f.Type, " ", f.Stream))
+	}
+	if want := "CREDIT 1,DATA 1,DATA 2,FIN 2,DATA 1,DATA 1"; !strings.HasPrefix(strings.Join(got, ","), want) {
+		t.Errorf("sent %v, want %s", got, want)
+	}
+}
+
+// An MPTCP listener would refuse TCP_USER_TIMEOUT on some of its connections.
+func TestListenersAreTCP(t *testing.T) {
+	noLeak(t)
+	ln, err := listen("127.0.0.1:0", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		if p, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); p != unix.IPPROTO_TCP || err != nil {
+			t.Errorf("the listener's protocol is %d, %v", p, err)
+		}
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

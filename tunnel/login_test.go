@@ -32,9 +32,9 @@ func TestTakeover(t *testing.T) {
 		t.Error("the old login's teardown took the new one's name")
 	}
 	say(t, w.visitTCP(), "x")
-	<-h.in
+	take(t, h.in)
 	say(t, dial(t, w.server.HTTPAddr()), "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
-	<-h.in
+	take(t, h.in)
 	if w.log.count("msg=logout") != 1 || c.log.has("msg=logout") {
 		t.Error("more than the old login ended")
 	}

@@ -168,8 +168,8 @@ func TestClientLimit(t *testing.T) {
 	runClient(t, ClientConfig{
 		Server: address, CA: filepath.Join(certs, "ca.pem"), Token: secret, Name: "a.test", TCPTo: h.address, MaxStreams: 1,
 	})
-	if reason := <-got; reason != "stream 2 limit" {
+	if reason := take(t, got); reason != "stream 2 limit" {
 		t.Errorf("got a RESET of %s", reason)
 	}
-	<-h.in
+	take(t, h.in)
 }

@@ -58,6 +58,24 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// take receives, or fails the test.
+func take[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing came in time")
+		panic("not reached")
+	}
+}
+
+// until is eventually for goroutines that are not the test's: no failure.
+func until(ok func() bool) {
+	for end := time.Now().Add(patience); !ok() && time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	}
+}
+
 // noLeak fails the test if, after all its other cleanups, it has more goroutines
 // or sockets than now.
 func noLeak(t *testing.T) {
