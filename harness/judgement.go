@@ -71,7 +71,7 @@ func (w *World) judge(processes []*Process) record.Judgement {
 	r.outcome.Starved, r.outcome.Pressure = r.starved.end()
 	r.starved = nil
 	verdict := leak.Round{
-		Fault: r.fault, Window: r.window, Settle: settle,
+		Settings: w.suite.Settings, Fault: r.fault, Window: r.window, Settle: settle,
 		Outcome: r.outcome, Services: r.services,
 	}
 	for _, p := range processes {

@@ -28,7 +28,8 @@ type round struct {
 	injected bool
 	events   int // faults that were injected
 	fault    record.Fault
-	at       time.Time // when the fault was in force
+	began    time.Time // when the fault began, at the earliest
+	at       time.Time // when the fault was in force, at the latest
 	window   record.Window
 	undo     []fault.Heal
 	witness  fault.Witness
@@ -140,13 +141,20 @@ func (w *World) visit(n int, busy bool, protocols []load.Protocol) {
 	if err != nil {
 		w.abort(fmt.Errorf("open visitors: %w", err))
 	}
-	switch traffic := map[bool]string{false: "idle", true: "in flight"}[busy]; w.round.traffic {
+	traffic := idle
+	if busy {
+		traffic = "in flight"
+	}
+	switch w.round.traffic {
 	case "", traffic:
 		w.round.traffic = traffic
 	default:
 		w.round.traffic = "idle and in flight"
 	}
 }
+
+// idle is the traffic of visitors that all fall silent after their first bytes.
+const idle = "idle"
 
 // protocols are those that the target has ways for.
 func (w *World) protocols() []load.Protocol {

@@ -99,7 +99,7 @@ func leakOnce(ctx context.Context, l *lab.Lab, o *probe.Observer, address string
 	var conn net.Conn
 	holding := func(function string, n int) func(record.Sample) bool {
 		return func(now record.Sample) bool {
-			return len(leak.Exposed(s.B, now)) == 1 && count(now, function) == n
+			return len(leak.Exposed(record.Fault{}, s.B, now)) == 1 && count(now, function) == n
 		}
 	}
 	steps := []struct {
@@ -130,9 +130,9 @@ func leakOnce(ctx context.Context, l *lab.Lab, o *probe.Observer, address string
 			}
 		}
 	}
-	f := record.Fault{Name: "visitor left", Place: "visitor", Class: record.Closed, Bit: true, Exposures: len(leak.Exposed(s.B, s.E))}
+	f := record.Fault{Name: "visitor left", Place: "visitor", Class: record.Closed, Bit: true, Exposures: len(leak.Exposed(record.Fault{}, s.B, s.E))}
 	return leak.Judge(leak.Round{
-		Fault: f, Window: leak.WindowOf(record.Settings{}, f.Class), Processes: []leak.Snapshots{s},
+		Fault: f, Window: leak.WindowOf(record.Settings{}, leak.Exposure{Class: f.Class}), Processes: []leak.Snapshots{s},
 		Outcome: record.Outcome{Returned: -1, First: -1},
 	}), nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/record"
@@ -21,9 +22,10 @@ func (w *World) Inject(f fault.Fault) {
 		w.abort(errors.New("inject: a round has one fault"))
 	}
 	r.fault = f.Describe()
+	r.fault.Peers = w.Lab.Peers(lab.Place(r.fault.Place))
 	w.faults++
 	r.fault.ID = w.faults
-	r.window = leak.WindowOf(w.suite.Settings, r.fault.Class)
+	r.window = leak.WindowOf(w.suite.Settings, r.exposure())
 	if r.window.Upper < 0 {
 		w.skip(fmt.Sprintf("target %s has no detector that ends a connection after %s in bounded time", w.suite.Target.Name, r.fault.Name))
 	}
@@ -38,6 +40,7 @@ func (w *World) Inject(f fault.Fault) {
 		}
 	}
 	r.starved = startStarvation()
+	r.began = time.Now()
 	heal, witness, err := f.Inject(w.ctx, w.Lab)
 	if err != nil {
 		w.abort(err)
@@ -47,6 +50,14 @@ func (w *World) Inject(f fault.Fault) {
 	r.undo = append(r.undo, heal)
 	w.phase("injected", r.at)
 	w.look("witnessed")
+}
+
+// edges are the roles whose connections at the edge a fault at a place goes through.
+var edges = map[string]string{string(lab.AtVisitor): "server", string(lab.AtOrigin): "client"}
+
+// exposure says what the window is computed for.
+func (r *round) exposure() leak.Exposure {
+	return leak.Exposure{Class: r.fault.Class, Edge: edges[r.fault.Place], Busy: r.traffic != idle}
 }
 
 // load counts the visitors.
@@ -66,7 +77,7 @@ func (w *World) expose() {
 	r := w.round
 	for role, s := range r.snapshots {
 		inodes := map[uint64]bool{}
-		for _, c := range leak.Exposed(s.B, s.E) {
+		for _, c := range leak.Exposed(r.fault, s.B, s.E) {
 			inodes[c.Inode] = true
 		}
 		w.mu.Lock()
@@ -74,6 +85,11 @@ func (w *World) expose() {
 		w.mu.Unlock()
 	}
 	r.fault.Exposures = len(r.exposed[w.Server.Role])
+	if r.fault.Class == record.Frozen {
+		w.mu.Lock()
+		delete(r.exposed, r.fault.Place) // who is frozen can let go of nothing: its peer must
+		w.mu.Unlock()
+	}
 }
 
 // phase records a step in the fault's life.
@@ -105,12 +121,19 @@ func (w *World) living() []*Process {
 		switch {
 		case p.Running():
 			alive = append(alive, p)
-		case w.round.outcome.Died == "" && !(w.round.injected && w.round.fault.Place == p.Role && w.round.fault.Class == record.Closed):
+		case w.round.outcome.Died == "" && !(w.round.injected && w.round.fault.Ends == p.Role):
 			w.round.outcome.Died = fmt.Sprintf("the %s ended by itself: %s: %s", p.Role, p.Status(), last(p.Tail(1)))
 			p.report("exited", p.Status())
 		}
 	}
 	return alive
+}
+
+// frozen says whether the fault holds a process still: until the heal it answers
+// nothing, and it is sampled again after that.
+func (w *World) frozen(p *Process) bool {
+	r := w.round
+	return r.injected && r.healedAt.IsZero() && r.fault.Class == record.Frozen && r.fault.Place == p.Role
 }
 
 func last(lines []string) string {
@@ -120,10 +143,14 @@ func last(lines []string) string {
 	return lines[len(lines)-1]
 }
 
-// snapshot samples every living process, records it, and hands it to put.
+// snapshot samples every living process that is not frozen, records it, and hands
+// it to put.
 func (w *World) snapshot(label record.Label, put func(*leak.Snapshots, record.Sample)) {
 	w.t.Helper()
 	for _, p := range w.living() {
+		if w.frozen(p) {
+			continue
+		}
 		s, err := p.Sample(w.ctx)
 		if err != nil {
 			if !p.Running() {
@@ -154,7 +181,7 @@ func (w *World) Settle() {
 	for {
 		left, over := w.left(), time.Now().After(end)
 		if left < all && r.outcome.First < 0 {
-			r.outcome.First = time.Since(r.at).Seconds()
+			r.outcome.First = time.Since(r.began).Seconds()
 		}
 		if over || (left == 0 && time.Now().After(look)) {
 			survivors := 0
@@ -192,6 +219,9 @@ func (w *World) left() int {
 func (w *World) snapshotQuietly(survivors *int) {
 	w.t.Helper()
 	for _, p := range w.living() {
+		if w.frozen(p) {
+			continue
+		}
 		f, err := p.Sample(w.ctx)
 		if err != nil {
 			if p.Running() {
@@ -200,7 +230,7 @@ func (w *World) snapshotQuietly(survivors *int) {
 			continue
 		}
 		s := w.round.snapshots[p.Role]
-		*survivors += len(leak.Survivors(s.B, s.E, f))
+		*survivors += len(leak.Survivors(w.round.fault, s.B, s.E, f))
 	}
 }
 

@@ -255,7 +255,7 @@ func TestResetWithoutCredit(t *testing.T) {
 	ended := make(chan bool, 1)
 	w.client(origin(t, func(conn *net.TCPConn) {
 		_ = conn.SetReadBuffer(4 << 10) // the smaller, the sooner full
-		dead := false // asked but once: the kernel tells it once
+		dead := false                   // asked but once: the kernel tells it once
 		until(func() bool { dead = isBroken(conn); return dead })
 		ended <- dead
 	}), nil)

@@ -2,7 +2,9 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/record"
@@ -26,38 +28,71 @@ func (u Unplug) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("unplug: %w", err)
 	}
-	if err := end.Down(); err != nil {
-		return nil, nil, fmt.Errorf("unplug %s: %w", end, err)
-	}
-	_, before, err := end.Peer.State()
+	c, err := pull(end)
 	if err != nil {
 		return nil, nil, fmt.Errorf("unplug %s: %w", end, err)
 	}
-	healed := false
-	heal := func(context.Context) error {
-		if healed {
-			return nil
-		}
-		if err := end.Up(); err != nil {
-			return fmt.Errorf("plug in %s: %w", end, err)
-		}
-		healed = true
+	heal := func(context.Context) error { return c.plugIn() }
+	witness := func(context.Context) (string, bool, error) { return c.look() }
+	return heal, witness, nil
+}
+
+// cable is one that was pulled.
+type cable struct {
+	end     *lab.End // where
+	since   time.Time
+	before  uint64 // packets that the other end had received by then
+	plugged bool   // in again
+}
+
+// pull pulls a cable at one end.
+func pull(end *lab.End) (*cable, error) {
+	if err := end.Down(); err != nil {
+		return nil, err
+	}
+	c := &cable{end: end, since: time.Now()}
+	_, before, err := end.Peer.State()
+	if err != nil {
+		return nil, errors.Join(err, c.plugIn())
+	}
+	c.before = before
+	return c, nil
+}
+
+// plugIn puts the cable back; again, it does nothing.
+func (c *cable) plugIn() error {
+	if c.plugged {
 		return nil
 	}
-	witness := func(context.Context) (string, bool, error) {
-		up, _, err := end.State()
-		if err != nil {
-			return "", false, err
-		}
-		_, now, err := end.Peer.State()
-		if err != nil {
-			return "", false, err
-		}
-		state := "down"
-		if up {
-			state = "up"
-		}
-		return fmt.Sprintf("%s is %s; %s got %d packets since", end, state, end.Peer, now-before), !up && now == before, nil
+	if err := c.end.Up(); err != nil {
+		return fmt.Errorf("plug in %s: %w", c.end, err)
 	}
-	return heal, witness, nil
+	c.plugged = true
+	return nil
+}
+
+// packets are those that the other end has received since the cable was pulled.
+func (c *cable) packets() (up bool, n uint64, err error) {
+	up, _, err = c.end.State()
+	if err != nil {
+		return false, 0, err
+	}
+	_, now, err := c.end.Peer.State()
+	if err != nil {
+		return false, 0, err
+	}
+	return up, now - c.before, nil
+}
+
+// look says whether the cable is out, and no packet has passed.
+func (c *cable) look() (saw string, out bool, err error) {
+	up, n, err := c.packets()
+	if err != nil {
+		return "", false, err
+	}
+	state := "down"
+	if up {
+		state = "up"
+	}
+	return fmt.Sprintf("%s is %s; %s got %d packets since", c.end, state, c.end.Peer, n), !up && n == 0, nil
 }

@@ -10,7 +10,8 @@
 //     Heal, and tells a counter that moved, a pid that is gone, a mapping that is
 //     missing. A fault without a witness makes its spec INCONCLUSIVE.
 //  4. Describe says what the fault is, where it bites, and its Class: which rows
-//     of the window table apply to the connections that go through it.
+//     of the window table apply to the connections that go through it; and Ends,
+//     if it kills a process, or that would count as one that died by itself.
 //  5. A fault acts on the lab only: on hosts, links, routers and processes, never
 //     on the machine, and never through the target's own interface.
 package fault

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/record"
@@ -11,33 +12,46 @@ import (
 
 // ExpireNAT makes the router forget every TCP mapping, as a NAT does with a
 // connection that was idle for too long. Silent: packets of a forgotten
-// connection vanish, and neither end is told.
+// connection vanish, and neither end is told. Otherwise each is answered with RST:
+// who sends next is told.
 //
-// To delete the entries is not enough for that. The kernel would form the mapping
+// To delete the entries is enough for neither. The kernel would form the mapping
 // anew at the next packet from the inside (nf_conntrack_tcp_loose), and the
 // router's own stack would answer a packet from the outside with RST. So the
-// fault sets tcp_loose=0 and drops what conntrack calls INVALID, both to and
-// through the router.
+// fault sets tcp_loose=0 and drops or rejects what conntrack calls INVALID, both
+// to and through the router.
 type ExpireNAT struct {
-	Silent bool // must be set: the loud kind is another fault
+	Silent bool
 }
 
 // looseKey decides whether conntrack takes up a connection in its middle.
 const looseKey = "net.netfilter.nf_conntrack_tcp_loose"
 
-// invalid matches packets of no known connection.
-var invalid = []string{"-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP"}
-
-// Describe implements Fault.
-func (ExpireNAT) Describe() record.Fault {
-	return record.Fault{Name: "NAT expiry (silent)", Place: "router", Class: record.Silent}
+// unknown is a rule for packets of no known TCP connection, less its chain.
+func unknown(verdict ...string) []string {
+	return append([]string{"-p", "tcp", "-m", "conntrack", "--ctstate", "INVALID", "-j"}, verdict...)
 }
 
-// Inject implements Fault. The Heal takes the rules back; the mappings stay lost.
-func (x ExpireNAT) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, error) {
-	if !x.Silent {
-		return nil, nil, errors.New("expire NAT: set Silent: a loud expiry is not built yet")
+// Describe implements Fault.
+func (x ExpireNAT) Describe() record.Fault {
+	if x.Silent {
+		return record.Fault{Name: "NAT expiry (silent)", Place: "router", Class: record.Silent}
 	}
+	return record.Fault{Name: "NAT expiry (loud)", Place: "router", Class: record.Reset}
+}
+
+// rule is what happens to packets of a forgotten connection.
+func (x ExpireNAT) rule() []string {
+	if x.Silent {
+		return unknown("DROP")
+	}
+	return unknown("REJECT", "--reject-with", "tcp-reset")
+}
+
+// Inject implements Fault. The loud kind returns when the first RST has been sent:
+// until somebody sends there is nothing to be told. The Heal takes the rules back;
+// the mappings stay lost.
+func (x ExpireNAT) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error) {
 	nat := on.Router
 	if nat == nil {
 		return nil, nil, fmt.Errorf("expire NAT: lab %s has no router", on.Name)
@@ -61,10 +75,10 @@ func (x ExpireNAT) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, error)
 	}
 	undo = append(undo, func() error { return nat.Sysctl(looseKey, "1") })
 	for _, chain := range []string{"INPUT", "FORWARD"} {
-		if err := nat.Rule("-I", "filter", chain, invalid...); err != nil {
+		if err := nat.Rule("-I", "filter", chain, x.rule()...); err != nil {
 			return fail(err)
 		}
-		undo = append(undo, func() error { return nat.Rule("-D", "filter", chain, invalid...) })
+		undo = append(undo, func() error { return nat.Rule("-D", "filter", chain, x.rule()...) })
 	}
 	before, err := nat.Mappings()
 	if err != nil {
@@ -77,26 +91,68 @@ func (x ExpireNAT) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, error)
 	for _, m := range before {
 		lost[m] = true
 	}
-	witness := func(context.Context) (string, bool, error) {
-		now, err := nat.Mappings()
-		if err != nil {
-			return "", false, err
+	if !x.Silent && len(lost) > 0 {
+		if err := x.told(ctx, nat); err != nil {
+			return fail(err)
 		}
-		for _, m := range now {
-			if lost[m] {
-				return fmt.Sprintf("the mapping %s is there again", m), false, nil
-			}
-		}
-		input, err := nat.Hits("INPUT", "DROP")
-		if err != nil {
-			return "", false, err
-		}
-		forward, err := nat.Hits("FORWARD", "DROP")
-		if err != nil {
-			return "", false, err
-		}
-		saw := fmt.Sprintf("%d mappings lost and not back; packets dropped: %d to the router, %d through it", len(lost), input, forward)
-		return saw, len(lost) > 0, nil
 	}
+	witness := func(context.Context) (string, bool, error) { return x.look(nat, lost) }
 	return heal, witness, nil
+}
+
+// look says whether the mappings are lost and, for the loud kind, whether anybody
+// has been told.
+func (x ExpireNAT) look(nat *lab.NAT, lost map[lab.Mapping]bool) (string, bool, error) {
+	now, err := nat.Mappings()
+	if err != nil {
+		return "", false, err
+	}
+	for _, m := range now {
+		if lost[m] {
+			return fmt.Sprintf("the mapping %s is there again", m), false, nil
+		}
+	}
+	input, forward, err := x.hits(nat)
+	if err != nil {
+		return "", false, err
+	}
+	what := "packets dropped"
+	if !x.Silent {
+		what = "packets answered with RST"
+	}
+	saw := fmt.Sprintf("%d mappings lost and not back; %s: %d to the router, %d through it", len(lost), what, input, forward)
+	return saw, len(lost) > 0 && (x.Silent || input+forward > 0), nil
+}
+
+// hits are the packets of forgotten connections: to the router, from the outside,
+// and through it, from the inside.
+func (x ExpireNAT) hits(nat *lab.NAT) (input, forward uint64, err error) {
+	target := "REJECT"
+	if x.Silent {
+		target = "DROP"
+	}
+	if input, err = nat.Hits("INPUT", target); err != nil {
+		return 0, 0, err
+	}
+	forward, err = nat.Hits("FORWARD", target)
+	return input, forward, err
+}
+
+// quiet is for how long a loud expiry waits for a packet: longer than the keepalive
+// of a target in test has its connections idle.
+const quiet = time.Minute
+
+// told waits until the first RST has been sent.
+func (x ExpireNAT) told(ctx context.Context, nat *lab.NAT) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, quiet, fmt.Errorf("nobody has sent a packet for %v, so nobody is told", quiet))
+	defer cancel()
+	for {
+		input, forward, err := x.hits(nat)
+		if err != nil || input+forward > 0 {
+			return err
+		}
+		if err := wait(ctx, 10*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }

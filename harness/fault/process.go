@@ -17,23 +17,38 @@ type Kill struct {
 
 // Describe implements Fault.
 func (k Kill) Describe() record.Fault {
-	return record.Fault{Name: "kill -9", Place: k.Role, Class: record.Closed}
+	return record.Fault{Name: "kill -9", Place: k.Role, Class: record.Closed, Ends: k.Role}
 }
 
 // Inject implements Fault. It returns when the process is gone.
 func (k Kill) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, error) {
-	p, ok := on.Processes[k.Role]
-	if !ok {
-		return nil, nil, fmt.Errorf("kill %s: the lab has no such process", k.Role)
-	}
-	if !p.Running() {
-		return nil, nil, fmt.Errorf("kill %s: it has ended by itself: %s", k.Role, p.Status())
+	p, err := running(on, k.Role)
+	if err != nil {
+		return nil, nil, fmt.Errorf("kill %w", err)
 	}
 	if err := p.Kill(); err != nil {
 		return nil, nil, fmt.Errorf("kill %s: %w", k.Role, err)
 	}
 	witness := func(context.Context) (string, bool, error) {
-		return fmt.Sprintf("pid %d: %s", p.PID(), p.Status()), p.Status() == "signal: killed", nil
+		saw, killed := corpse(p)
+		return saw, killed, nil
 	}
 	return nothing, witness, nil
+}
+
+// running is the process of a role, which must not have ended.
+func running(on *lab.Lab, role string) (*lab.Process, error) {
+	p, ok := on.Processes[role]
+	if !ok {
+		return nil, fmt.Errorf("%s: the lab has no such process", role)
+	}
+	if !p.Running() {
+		return nil, fmt.Errorf("%s: it has ended by itself: %s", role, p.Status())
+	}
+	return p, nil
+}
+
+// corpse says how a process ended, and whether it was by kill -9.
+func corpse(p *lab.Process) (saw string, killed bool) {
+	return fmt.Sprintf("pid %d: %s", p.PID(), p.Status()), p.Status() == "signal: killed"
 }

@@ -3,7 +3,10 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 )
 
 // Place is where in a lab something happens: at the end of the cable by which a
@@ -17,6 +20,14 @@ const (
 	AtServer  Place = "server"
 	AtClient  Place = "client"
 	AtOrigin  Place = "origin"
+)
+
+// The router's own two ends, where there is a router: towards the client, and
+// towards the server. When its outer cable is pulled, the router forgets its
+// mappings, as Linux does with those of an interface that goes down.
+const (
+	AtRouterInner Place = "router-inner"
+	AtRouterOuter Place = "router-outer"
 )
 
 // Lab is the hosts, links and routers of one spec. Close takes all of it down.
@@ -98,6 +109,7 @@ func BehindNAT() (*Lab, error) {
 		}
 		l.ClientSide = outer.A.IP()
 		l.ends[AtServer], l.ends[AtClient] = outer.A, inner.B
+		l.ends[AtRouterOuter], l.ends[AtRouterInner] = outer.B, inner.A
 		return nil
 	})
 }
@@ -155,9 +167,31 @@ func (l *Lab) connect(a, b *Host, n byte) (*Link, error) {
 func (l *Lab) End(at Place) (*End, error) {
 	e, ok := l.ends[at]
 	if !ok {
-		return nil, fmt.Errorf("find place %q: lab %s has none of that name", at, l.Name)
+		return nil, fmt.Errorf("find place %q: lab %s has %s", at, l.Name, l.places())
 	}
 	return e, nil
+}
+
+// places lists the lab's places by name.
+func (l *Lab) places() string {
+	var names []string
+	for _, at := range slices.Sorted(maps.Keys(l.ends)) {
+		names = append(names, string(at))
+	}
+	return strings.Join(names, ", ")
+}
+
+// Cables are the ends of all cables of host h, on h's side.
+func (l *Lab) Cables(h *Host) []*End {
+	var found []*End
+	for _, at := range slices.Sorted(maps.Keys(l.ends)) {
+		for _, e := range []*End{l.ends[at], l.ends[at].Peer} {
+			if e.Host == h && !slices.Contains(found, e) {
+				found = append(found, e)
+			}
+		}
+	}
+	return found
 }
 
 // Close kills every process of the lab and takes its hosts down.

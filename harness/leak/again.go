@@ -44,7 +44,7 @@ func Cases(events []record.Event) []Case {
 		g.add(e)
 		if e.Verdict != nil && g.outcome {
 			c := Case{Spec: e.Spec, Name: names[e.Spec], Cycle: e.Cycle, Round: g.round, Stored: *e.Verdict}
-			c.Round.Settle = SettleWindow(settings)
+			c.Round.Settings, c.Round.Settle = settings, SettleWindow(settings)
 			for _, role := range g.round.Outcome.Judged {
 				if s := g.samples[role]; s != nil {
 					c.Round.Processes = append(c.Round.Processes, *s)

@@ -11,9 +11,10 @@ import (
 
 // Round is one fault with all that was seen around it: what the judge judges.
 type Round struct {
-	Fault  record.Fault  // as witnessed; Bit says whether it took effect
-	Window record.Window // of the fault
-	Settle record.Window // of the return to the baseline after the heal
+	Fault    record.Fault    // as witnessed; Bit says whether it took effect
+	Settings record.Settings // of the target's file
+	Window   record.Window   // of the fault
+	Settle   record.Window   // of the return to the baseline after the heal
 	// Processes are the judged processes: the server, and the client where it lives.
 	Processes []Snapshots
 	Outcome   record.Outcome
@@ -36,7 +37,8 @@ type Snapshots struct {
 // the window's grace, or if more is held after the heal than before; DEAD if the
 // target died, gave up a healthy connection, served wrong bytes, or does not serve
 // again; LATE if all is gone, but after the deadline. On a machine that starved, what
-// is late by no more than that is INCONCLUSIVE.
+// is late by no more than that is INCONCLUSIVE. So is what would be a PASS, if
+// the live sockets are not set as the target's file says: the window was for others.
 func Judge(r Round) record.Judgement {
 	o := r.Outcome
 	j := record.Judgement{
@@ -44,10 +46,11 @@ func Judge(r Round) record.Judgement {
 		Fault: fmt.Sprintf("%s at %s, %d connections exposed", r.Fault.Name, r.Fault.Place, r.Fault.Exposures),
 	}
 	for _, p := range r.Processes {
-		for _, v := range Survivors(p.B, p.E, p.F) {
+		for _, v := range Survivors(r.Fault, p.B, p.E, p.F) {
 			v.Age = p.F.At.Sub(p.E.At).Seconds()
 			j.Survivors = append(j.Survivors, v)
 		}
+		j.Differences = append(j.Differences, Differences(r.Settings, p.E)...)
 		rows, excess := Excesses(p.B, p.E, p.F, p.G)
 		j.Table = append(j.Table, rows...)
 		j.Excess = append(j.Excess, excess...)
@@ -84,6 +87,9 @@ func Judge(r Round) record.Judgement {
 	case o.SettledAfter > r.Settle.Deadline:
 		j.Verdict = late(o.SettledAfter, r.Settle.Deadline, o.Starved)
 		j.Reason = fmt.Sprintf("back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", o.SettledAfter, r.Settle.Deadline)
+	case slices.ContainsFunc(j.Differences, lies):
+		j.Verdict = record.Inconclusive
+		j.Reason = "the window does not hold: " + j.Differences[slices.IndexFunc(j.Differences, lies)].Reason
 	default:
 		j.Verdict = record.Pass
 		j.Reason = fmt.Sprintf("%d connections went through %s; the last was gone after %.1f s of the window of %.3g s", r.Fault.Exposures, r.Fault.Name, o.Returned, r.Window.Upper)
@@ -105,6 +111,10 @@ func late(after, deadline, starved float64) record.Verdict {
 	}
 	return record.Late
 }
+
+// lies says whether a difference belies the target's file; options that could not be
+// read do not.
+func lies(d record.Difference) bool { return d.Option != "" }
 
 func unserved(s record.Service) bool { return !s.OK }
 

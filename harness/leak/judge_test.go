@@ -75,7 +75,7 @@ func visitor(s *record.Sample) {
 func healthy() Round {
 	return Round{
 		Fault:  record.Fault{Name: "cable pulled", Place: "client", Class: record.Silent, Bit: true, Exposures: 2, Witness: "down"},
-		Window: WindowOf(testSettings, record.Silent), Settle: SettleWindow(testSettings),
+		Window: WindowOf(testSettings, Exposure{Class: record.Silent}), Settle: SettleWindow(testSettings),
 		Processes: []Snapshots{{
 			B: holdings(0, session(8, 108, 18, "1")),
 			E: holdings(1, session(8, 108, 18, "1"), visitor),
@@ -92,6 +92,15 @@ func weigh(r *Round, before, after int64) {
 	p := &r.Processes[0]
 	p.B.Memory = record.Memory{RssAnon: before, Freed: true}
 	p.G.Memory = record.Memory{RssAnon: after, Freed: true}
+}
+
+// tell gives the server's sockets in E their options.
+func tell(r *Round, o record.Options) {
+	r.Settings = testSettings
+	e := &r.Processes[0].E
+	for i := range e.Sockets {
+		e.Sockets[i].Options = &o
+	}
 }
 
 func TestJudge(t *testing.T) {
@@ -150,6 +159,12 @@ func TestJudge(t *testing.T) {
 		{"late to settle", func(r *Round) { r.Outcome.SettledAfter = 7 }, record.Late, []string{"deadline was 4.1 s"}},
 		{"gave up a healthy connection", func(r *Round) { r.Outcome.First = 1.9 }, record.Dead, []string{"given up 1.9 s after cable pulled", "must live for 2 s"}},
 		{"nobody gave up", func(r *Round) { r.Outcome.First = -1 }, record.Pass, nil},
+		{"the file lies about the sockets", func(r *Round) {
+			tell(r, record.Options{Protocol: 6, Keepalive: true, KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 50})
+		}, record.Inconclusive, []string{"window does not hold", "TCP_USER_TIMEOUT 50 s", "says 5 s"}},
+		{"the sockets are as the file says", func(r *Round) {
+			tell(r, record.Options{Protocol: 6, Keepalive: true, KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 5})
+		}, record.Pass, nil},
 		{"memory grew", func(r *Round) { weigh(r, 5<<20, 8<<20) }, record.Leak, []string{"3.0 MiB more RssAnon"}},
 		{"memory grew a little", func(r *Round) { weigh(r, 5<<20, 7<<20) }, record.Pass, nil},
 		{"a tenth of much memory", func(r *Round) { weigh(r, 50<<20, 55<<20) }, record.Pass, nil},
@@ -205,11 +220,19 @@ func TestExposed(t *testing.T) {
 		socket(5, 105, "127.0.0.1:6060", "127.0.0.1:999", "ESTABLISHED"),
 		socket(10, 110, "10.1.0.2:8080", "10.1.0.1:5001", "CLOSE_WAIT")) // a half-closed visitor
 	var got []uint64
-	for _, s := range Exposed(b, e) {
+	for _, s := range Exposed(record.Fault{}, b, e) {
 		got = append(got, s.Inode)
 	}
 	if !slices.Equal(got, []uint64{108, 109, 110}) {
 		t.Errorf("exposed are %v, want the session and both visitors", got)
+	}
+	atVisitors := record.Fault{Peers: map[string][]string{"server": {"10.1.0.1"}}}
+	got = nil
+	for _, s := range Exposed(atVisitors, b, e) {
+		got = append(got, s.Inode)
+	}
+	if !slices.Equal(got, []uint64{109, 110}) {
+		t.Errorf("exposed to a fault at the visitors are %v, want them alone", got)
 	}
 }
 

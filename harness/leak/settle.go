@@ -62,7 +62,7 @@ func judgeMemory(row *record.Row, b, e, g record.Sample) {
 	room := memoryRoom(row.Baseline)
 	row.OK = !TooHeavy(b, g)
 	row.Note = fmt.Sprintf("up to +%.1f MiB is allowed", room/(1<<20))
-	if n := len(Exposed(b, e)); n > 0 {
+	if n := len(Exposed(record.Fault{}, b, e)); n > 0 {
 		row.Note += fmt.Sprintf(": less than %.0f KiB a connection could hide", room/float64(n)/(1<<10))
 	}
 }

@@ -3,6 +3,7 @@ package leak
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/halfopen/halfopen/harness/record"
@@ -20,12 +21,12 @@ const (
 	peerLabel    = "peer"
 )
 
-// Exposed are the connections of e to other hosts: those that a fault on the
-// path, or at the peer, goes through. What was no living connection in b already,
-// at rest and without visitors, is left over from before and not exposed again.
+// Exposed are the connections of e that fault f, on the path or at the peer, goes
+// through. What was no living connection in b already, at rest and without visitors,
+// is left over from before and not exposed again.
 //
 //	b, e: samples of one process
-func Exposed(b, e record.Sample) []record.Socket {
+func Exposed(f record.Fault, b, e record.Sample) []record.Socket {
 	stale := map[uint64]bool{}
 	for _, d := range b.FDs {
 		stale[d.Inode] = true
@@ -35,35 +36,35 @@ func Exposed(b, e record.Sample) []record.Socket {
 			delete(stale, c.Inode)
 		}
 	}
+	peers, some := f.Peers[e.Role]
 	var found []record.Socket
 	for _, c := range e.Sockets {
-		if c.State != "LISTEN" && !loopback(c.Remote) && !stale[c.Inode] {
+		remote, err := netip.ParseAddrPort(c.Remote)
+		if err != nil || c.State == "LISTEN" || stale[c.Inode] {
+			continue
+		}
+		ip := remote.Addr().Unmap()
+		if !ip.IsLoopback() && (!some || slices.Contains(peers, ip.String())) {
 			found = append(found, c)
 		}
 	}
 	return found
 }
 
-func loopback(address string) bool {
-	a, err := netip.ParseAddrPort(address)
-	return err == nil && a.Addr().Unmap().IsLoopback()
-}
-
-// Survivors are the things in e that went through the fault and are still there
-// in f: sockets and descriptors by inode, goroutines by id. b tells which
+// Survivors are the things in e that went through fault x and are still there in f: sockets and descriptors by inode, goroutines by id. b tells which
 // goroutines were there before the visits: those are exposed only if their label
 // names a session. A goroutine or socket born after e is no survivor: a healthy
 // reconnect is born inside the window.
 //
 // All three are samples of one process; nil if it is another in f.
-func Survivors(b, e, f record.Sample) []record.Survivor {
+func Survivors(x record.Fault, b, e, f record.Sample) []record.Survivor {
 	if e.PID != f.PID || b.PID != e.PID {
 		return nil
 	}
-	return append(socketSurvivors(b, e, f), goroutineSurvivors(b, e, f)...)
+	return append(socketSurvivors(x, b, e, f), goroutineSurvivors(x, b, e, f)...)
 }
 
-func socketSurvivors(b, e, f record.Sample) []record.Survivor {
+func socketSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor {
 	now := map[uint64]record.Socket{}
 	for _, s := range f.Sockets {
 		now[s.Inode] = s
@@ -75,7 +76,7 @@ func socketSurvivors(b, e, f record.Sample) []record.Survivor {
 		}
 	}
 	var found []record.Survivor
-	for _, was := range Exposed(b, e) {
+	for _, was := range Exposed(x, b, e) {
 		fd, ok := held[was.Inode]
 		if !ok {
 			continue
@@ -114,13 +115,13 @@ func whySocket(s record.Socket) string {
 	return s.State + ", " + timer
 }
 
-func goroutineSurvivors(b, e, f record.Sample) []record.Survivor {
+func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor {
 	before := map[int64]bool{}
 	for _, g := range b.Goroutines {
 		before[g.ID] = true
 	}
 	peers := map[string]bool{"": true} // a session that does not tell its peer is taken as exposed
-	for _, c := range Exposed(b, e) {
+	for _, c := range Exposed(x, b, e) {
 		peers[c.Remote] = true
 	}
 	exposed := map[int64]record.Goroutine{}

@@ -23,36 +23,39 @@ const never = -1.0
 // rounds up by at most 1/8 of the timer (kernel/time/timer.c, LVL_GRAN).
 func lateness(d float64) float64 { return d / 8 }
 
-// WindowOf is the window of one fault of the given class, for connections that
-// are idle or have data in flight. Every connection has several detectors; the
+// Exposure says which connections go through a fault, and in which state.
+type Exposure struct {
+	Class record.Class
+	// Edge is the role whose connections at the edge are exposed: "server" for those
+	// to visitors, "client" for those to origins. With "", the sessions between server
+	// and client are.
+	Edge string
+	// Busy is set if data may be in flight: keepalive does not run then.
+	Busy bool
+}
+
+// WindowOf is the window of one fault. Every connection has several detectors; the
 // first that fires ends it, so a connection's bound is the minimum over its
-// detectors, and the window the maximum over the exposed connections. A visitor's
-// connection is carried by a session and inherits the session's bound.
+// detectors, and the window the maximum over the exposed connections. What a session
+// carries, or what is carried for a visitor, inherits the bound of what carries it.
 //
 // Upper is never (-1) if no detector has a bound: such a target can't be judged
-// on this fault.
-func WindowOf(s record.Settings, class record.Class) record.Window {
+// on this fault. It is never for a Flap, too: nothing may die of it.
+func WindowOf(s record.Settings, x Exposure) record.Window {
 	w := record.Window{Slack: Slack}
+	if x.Class == record.Flap {
+		w.Upper = never
+		return w
+	}
 	for _, role := range []string{"server", "client"} {
-		rows := sessionRows(s, class)
-		decide(rows)
-		for i := range rows {
-			rows[i].Role = role
-			rows[i].Sockets = "sessions"
-			if rows[i].Decides {
-				w.Upper = max(w.Upper, rows[i].Latest)
-				carried := rows[i]
-				carried.Sockets = "carried by a session"
-				carried.Detector = "end of the session"
-				carried.Formula = "as the session that carries it"
-				rows = append(rows, carried)
-			}
-		}
-		w.Rows = append(w.Rows, rows...)
+		w.Rows = append(w.Rows, rowsOf(s, x, role)...)
 	}
 	decided := false
 	for i, r := range w.Rows {
-		decided = decided || r.Decides
+		if r.Decides {
+			decided = true
+			w.Upper = max(w.Upper, r.Latest)
+		}
 		if i == 0 || r.Earliest < w.Lower {
 			w.Lower = r.Earliest
 		}
@@ -64,6 +67,38 @@ func WindowOf(s record.Settings, class record.Class) record.Window {
 	w.Deadline = w.Upper + w.Slack
 	w.Last = max(2*w.Upper, w.Upper+10)
 	return w
+}
+
+// rowsOf are the detectors of one process's exposed connections, and what inherits
+// from them.
+func rowsOf(s record.Settings, x Exposure, role string) []record.Bound {
+	owner, sockets, carried := role, "sessions", "carried by a session"
+	if x.Edge != "" {
+		owner = x.Edge
+		sockets = map[string]string{"server": "visitors", "client": "origins"}[x.Edge]
+		carried = "carried for " + sockets
+		s.HeartbeatInterval, s.HeartbeatDeadline = 0, 0 // a session's, not theirs
+	}
+	rows := detectors(s, x)
+	decide(rows)
+	inherits := record.Bound{}
+	for i := range rows {
+		rows[i].Role, rows[i].Sockets = role, sockets
+		if rows[i].Decides {
+			inherits = rows[i]
+			inherits.Sockets, inherits.Detector = carried, "end of what carries it"
+			inherits.Formula = "as the connection that it depends on"
+		}
+	}
+	switch {
+	case inherits.Detector == "":
+		return rows
+	case owner != role: // the other process hears of it from the owner
+		return []record.Bound{inherits}
+	case x.Edge != "":
+		return rows
+	}
+	return append(rows, inherits)
 }
 
 // decide marks the row with the smallest latest time.
@@ -79,32 +114,29 @@ func decide(rows []record.Bound) {
 	}
 }
 
-// sessionRows are the detectors of one end of a session.
-func sessionRows(s record.Settings, class record.Class) []record.Bound {
-	if class == record.Closed {
+// detectors are those of one end of a connection.
+func detectors(s record.Settings, x Exposure) []record.Bound {
+	switch x.Class {
+	case record.Closed:
 		return []record.Bound{{
 			Detector: "FIN or RST",
 			Formula:  "the kernel of a process that died closes its sockets at once = 0 s",
 		}}
+	case record.Frozen:
+		return frozenRows(s)
+	case record.Reset:
+		return resetRows(s)
 	}
-	var rows []record.Bound
-	if s.HeartbeatDeadline > 0 {
-		rows = append(rows, record.Bound{
-			Detector: "heartbeat deadline",
-			Formula:  fmt.Sprintf("deadline after the last frame = %.3g s", s.HeartbeatDeadline),
-			Earliest: max(0, s.HeartbeatDeadline-s.HeartbeatInterval),
-			Latest:   s.HeartbeatDeadline,
-		})
-	}
+	rows := heartbeatRows(s)
 	if s.Flush > 0 {
-		rows = append(rows, record.Bound{
-			Detector: "write deadline",
-			Formula:  fmt.Sprintf("%.3g s after the send buffer is full, which need not happen", s.Flush),
-			Earliest: s.Flush, Latest: never,
-		})
+		rows = append(rows, flushRow(s))
 	}
 	idle, interval, count, user := s.KeepaliveIdle, s.KeepaliveInterval, float64(s.KeepaliveCount), s.UserTimeout
-	writes := s.HeartbeatInterval > 0
+	// This side writes into the dead connection: data at once, or the heartbeat.
+	writes, gap := s.HeartbeatInterval > 0 || x.Busy, s.HeartbeatInterval
+	if x.Busy {
+		gap = 0
+	}
 	probes := idle + lateness(idle) + count*(interval+lateness(interval))
 	if user > 0 {
 		row := record.Bound{Detector: "TCP_USER_TIMEOUT", Earliest: user}
@@ -113,10 +145,9 @@ func sessionRows(s record.Settings, class record.Class) []record.Bound {
 		}
 		switch {
 		case writes:
-			// The heartbeat writes into the dead connection, and keepalive stops
-			// with the first unacknowledged byte.
-			row.Latest = s.HeartbeatInterval + 2*rto + user + lateness(user)
-			row.Formula = fmt.Sprintf("next write %.3g + 2 RTO %.3g + U %.3g + U/8 = %.3f s", s.HeartbeatInterval, 2*rto, user, row.Latest)
+			// Keepalive stops with the first unacknowledged byte.
+			row.Latest = gap + 2*rto + user + lateness(user)
+			row.Formula = fmt.Sprintf("next write %.3g + 2 RTO %.3g + U %.3g + U/8 = %.3f s", gap, 2*rto, user, row.Latest)
 		case count > 0:
 			// Idle: checked by each keepalive probe; the count is ignored.
 			steps := max(1, math.Ceil((user-idle)/interval))
@@ -141,7 +172,7 @@ func sessionRows(s record.Settings, class record.Class) []record.Bound {
 			row.Formula = "TCP_USER_TIMEOUT replaces the count"
 		case writes:
 			row.Latest = never
-			row.Formula = "does not run while the heartbeat's bytes are unacknowledged"
+			row.Formula = "does not run while bytes are unacknowledged"
 		}
 		rows = append(rows, row)
 	}

@@ -55,9 +55,27 @@ func TestWindowOf(t *testing.T) {
 		{"keepalive does not run beside a heartbeat's writes", without(testSettings, both(pingOnly, noUserTimeout)), record.Silent, never, 2, ""},
 		{"a user timeout alone never looks at an idle connection", without(testSettings, both(noHeartbeat, noKeepalive)), record.Silent, never, 2, ""},
 		{"nothing", record.Settings{}, record.Silent, never, 0, ""},
+
+		// next ping 1 + deadline 5; a full buffer may hit the write deadline at 2
+		{"frozen: the heartbeat alone", testSettings, record.Frozen, 6, 2, "heartbeat deadline"},
+		{"frozen: defaults", defaults, record.Frozen, 20, 10, "heartbeat deadline"},
+		{"frozen: no full buffer", without(testSettings, func(s *record.Settings) { s.Flush, s.UserTimeout = 0, 0 }), record.Frozen, 6, 4, "heartbeat deadline"},
+		{"frozen: no kernel notices", without(testSettings, noHeartbeat), record.Frozen, never, 2, ""},
+		{"frozen: pings without a deadline", without(testSettings, pingOnly), record.Frozen, never, 2, ""},
+		{"frozen: nothing", record.Settings{}, record.Frozen, never, 0, ""},
+
+		{"reset: the next heartbeat is told", testSettings, record.Reset, 1, 0, "RST to a heartbeat"},
+		{"reset: pings without a deadline", without(testSettings, pingOnly), record.Reset, 1, 0, "RST to a heartbeat"},
+		// 2 x 9/8
+		{"reset: the next probe is told", without(testSettings, noHeartbeat), record.Reset, 2.25, 0, "RST to a keepalive probe"},
+		{"reset: probes come before pings", without(testSettings, func(s *record.Settings) { s.HeartbeatInterval = 4 }), record.Reset, 2.25, 0, "RST to a keepalive probe"},
+		{"reset: who never sends is never told", without(testSettings, both(noHeartbeat, noKeepalive)), record.Reset, never, 0, ""},
+		{"reset: a deadline needs no packet", without(testSettings, both(noKeepalive, func(s *record.Settings) { s.HeartbeatInterval = 0 })), record.Reset, 5, 5, "heartbeat deadline"},
+
+		{"flap: nothing may die", testSettings, record.Flap, never, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := WindowOf(c.settings, c.class)
+			w := WindowOf(c.settings, Exposure{Class: c.class})
 			if math.Abs(w.Upper-c.upper) > 1e-9 {
 				t.Errorf("upper is %v, want %v", w.Upper, c.upper)
 			}
@@ -91,5 +109,43 @@ func TestServiceLimit(t *testing.T) {
 	// The backoff (30, half more by jitter) is longer than a dial: 45 + 10 + 10 + S.
 	if got := ServiceLimit(without(defaults, func(s *record.Settings) { s.BackoffJitter = 0.5 })); got != 65+Slack {
 		t.Errorf("R is %v, want %v", got, 65+Slack)
+	}
+}
+
+// The kernel layer alone, and connections at the edge, which have no other.
+func TestWindowOfTheKernelAlone(t *testing.T) {
+	kernel := without(testSettings, func(s *record.Settings) { s.HeartbeatInterval, s.HeartbeatDeadline = 0, 0 })
+	for _, c := range []struct {
+		name     string
+		settings record.Settings
+		x        Exposure
+		upper    float64
+		decides  string // by role, sockets, detector
+	}{
+		{"session, idle", kernel, Exposure{Class: record.Silent}, 5.625, "server sessions TCP_USER_TIMEOUT"},
+		// 0 + 2 x 0.25 + 5 + 5/8
+		{"session, data in flight", kernel, Exposure{Class: record.Silent, Busy: true}, 6.125, "server sessions TCP_USER_TIMEOUT"},
+		{"the heartbeat goes before data in flight", testSettings, Exposure{Class: record.Silent, Busy: true}, 5, "client sessions heartbeat deadline"},
+		{"visitor, idle: the session's heartbeat is no help", testSettings, Exposure{Class: record.Silent, Edge: "server"}, 5.625, "server visitors TCP_USER_TIMEOUT"},
+		{"visitor, data in flight", testSettings, Exposure{Class: record.Silent, Edge: "server", Busy: true}, 6.125, "server visitors TCP_USER_TIMEOUT"},
+		{"what the client carries for a visitor", testSettings, Exposure{Class: record.Silent, Edge: "server"}, 5.625, "client carried for visitors end of what carries it"},
+		{"origin, idle", testSettings, Exposure{Class: record.Silent, Edge: "client"}, 5.625, "client origins TCP_USER_TIMEOUT"},
+		{"what the server carries for an origin", testSettings, Exposure{Class: record.Silent, Edge: "client"}, 5.625, "server carried for origins end of what carries it"},
+		{"data in flight without a user timeout", without(kernel, func(s *record.Settings) { s.UserTimeout = 0 }), Exposure{Class: record.Silent, Busy: true}, never, ""},
+		{"visitor of a target that has the heartbeat alone", record.Settings{HeartbeatInterval: 1, HeartbeatDeadline: 5}, Exposure{Class: record.Silent, Edge: "server"}, never, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := WindowOf(c.settings, c.x)
+			if math.Abs(w.Upper-c.upper) > 1e-9 {
+				t.Errorf("upper is %v, want %v", w.Upper, c.upper)
+			}
+			found := c.decides == ""
+			for _, r := range w.Rows {
+				found = found || r.Decides && r.Role+" "+r.Sockets+" "+r.Detector == c.decides
+			}
+			if !found {
+				t.Errorf("%q does not decide: %+v", c.decides, w.Rows)
+			}
+		})
 	}
 }

@@ -123,6 +123,16 @@ func childMain() error {
 				c.Close()
 			}
 			held = nil
+		case "shutdown":
+			for _, c := range held {
+				if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+					return err
+				}
+			}
+		case "set":
+			if err := setOptions(held, argument); err != nil {
+				return err
+			}
 		case "park":
 			for i := range n {
 				labels := pprof.Labels("role", "session", "peer", fmt.Sprintf("10.0.0.%d:1", i), "odd", "a \"b\", {c}]: \\ é\n")

@@ -5,6 +5,7 @@
 //	/proc/PID/fd ---- inode ----+
 //	                            +--> Sockets (held), FDs (all), Kernel (held by nobody)
 //	sock_diag in its namespace -+
+//	pidfd_getfd, getsockopt ------> Sockets' options, from the live sockets
 //	gopsutil ---------------------> States, Threads, RSS: a second account
 //	pprof, profile form ----------> Groups      (counts, exact)
 //	pprof, debug=2 ---------------> Goroutines  (identities: id, labels, creator)

@@ -114,9 +114,10 @@ func (o *Observer) Point(ctx context.Context) (record.Point, error) {
 	return p, nil
 }
 
-// Sample takes all of it: first the exact counts, then gopsutil's account, then
-// the goroutines, for asking for them may run the finalizers that hide a lost
-// socket. Where the target offers pprof and does not answer (it may be frozen),
+// Sample takes all of it: first the exact counts, then the sockets' options and
+// gopsutil's account, then the goroutines, for asking for them may run the
+// finalizers that hide a lost socket. Options that may not be read are missing, and
+// the sample says why. Where the target offers pprof and does not answer (it may be frozen),
 // the error comes together with everything else.
 func (o *Observer) Sample(ctx context.Context) (record.Sample, error) {
 	o.mu.Lock()
@@ -131,6 +132,9 @@ func (o *Observer) Sample(ctx context.Context) (record.Sample, error) {
 	}
 	s.FDs, s.Sockets, s.Kernel = h.fds, h.sockets, h.kernel
 	s.Memory.RssAnon = h.status.rssAnon
+	if err := o.options(&s); err != nil {
+		return s, o.wrap(o.orGone(err))
+	}
 	if err := o.second(ctx, &s); err != nil {
 		return s, o.wrap(o.orGone(err))
 	}

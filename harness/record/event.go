@@ -168,6 +168,9 @@ type Fault struct {
 	// was looked for and not found (Bit is false then).
 	Witness string `json:"witness,omitempty"`
 	Bit     bool   `json:"bit,omitempty"`
+	// Peers are, by role, the IP addresses at the other end of the connections that
+	// go through the fault; a role that is missing: all of its connections do.
+	Peers map[string][]string `json:"peers,omitempty"`
 	// Exposures counts the server's connections that went through the fault.
 	Exposures int `json:"exposures,omitempty"`
 }

@@ -35,6 +35,9 @@ type Judgement struct {
 	Survivors []Survivor `json:"survivors,omitempty"`
 	Table     []Row      `json:"table,omitempty"`
 	Excess    []Excess   `json:"excess,omitempty"`
+	// Differences are where the target's live sockets are not set as its file says:
+	// the window was computed from the file.
+	Differences []Difference `json:"differences,omitempty"`
 }
 
 // Survivor is one thing that should be gone and is not, with its holder.

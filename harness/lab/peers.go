@@ -1,0 +1,15 @@
+package lab
+
+// Peers are, by role of the target's processes, the addresses at the other end of
+// the connections that go through a fault at this place; nil for all of them. At a
+// visitor or an origin, the sessions between server and client are out of reach: only
+// what a visitor has there, and what is carried for it at the other side.
+func (l *Lab) Peers(at Place) map[string][]string {
+	if at != AtVisitor && at != AtOrigin {
+		return nil
+	}
+	return map[string][]string{
+		"server": {l.ends[AtVisitor].IP().String()},
+		"client": {l.OriginIP.String()},
+	}
+}
