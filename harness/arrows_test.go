@@ -32,7 +32,7 @@ var arrows = map[string][]string{
 	"reports":            {"harness/record", "harness/leak"},
 	"harness":            slices.Concat(nouns, []string{"reports"}),
 	"harness/cmd/soak":   slices.Concat(nouns, []string{"reports", "harness"}),
-	"harness/cmd/mutate": {},
+	"harness/cmd/mutate": {"harness/record"},
 	"scenarios":          slices.Concat(nouns, []string{"harness"}),
 	"tunnel":             {},
 	"scripts":            {},

@@ -126,10 +126,11 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 	if name == "" {
 		name = "scenarios"
 	}
+	// The head first, for it takes a while: no folder is there without one.
+	head := Head(s.Root, name, replay("", s.Target, mutant), mutant, ginkgo.GinkgoRandomSeed(), t)
 	if s.Dir, err = RunFolder(s.Root, name, s.Began); err != nil {
 		return s, err
 	}
-	head := Head(s.Root, name, replay("", s.Target, mutant), mutant, ginkgo.GinkgoRandomSeed(), t)
 	return s, note(s.Dir, append([]record.Event{head}, events...))
 }
 

@@ -224,6 +224,9 @@ func (w *World) visitOnce(ctx context.Context, client target.ClientValues) error
 // skip ends the spec as SKIPPED, with what is missing.
 func (w *World) skip(reason string) {
 	w.t.Helper()
+	if expected, told := w.suite.Target.ExpectsSkip(w.name); told && !expected {
+		w.abort(fmt.Errorf("skipped, which the target's file does not expect: %s", reason))
+	}
 	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{Verdict: record.Skipped, Reason: reason, Returned: -1}})
 	w.round.judged, w.round.verdict = true, record.Skipped
 	w.t.Skipf("%s: %s", record.Skipped, reason)

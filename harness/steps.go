@@ -27,7 +27,11 @@ func (w *World) Inject(f fault.Fault) {
 	r.fault.ID = w.faults
 	r.window = leak.WindowOf(w.suite.Settings, r.exposure())
 	if r.window.Upper < 0 {
-		w.skip(fmt.Sprintf("target %s has no detector that ends a connection after %s in bounded time", w.suite.Target.Name, r.fault.Name))
+		w.skip(fmt.Sprintf("nothing ends a connection in bounded time after %s at %s: in target %s %s",
+			r.fault.Name, r.fault.Place, w.suite.Target.Name, leak.Unbounded(r.exposure())))
+	}
+	if expected, _ := w.suite.Target.ExpectsSkip(w.name); expected {
+		w.abort(errors.New("not skipped, although the target's file expects it"))
 	}
 	w.emit(record.Event{Kind: record.KindWindow, Window: &r.window})
 	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})

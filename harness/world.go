@@ -52,7 +52,7 @@ type World struct {
 	t          T
 	ctx        context.Context
 	suite      *Suite
-	id         string // of the spec in the record
+	id, name   string // of the spec in the record, and its full text
 	deployment *target.Deployment
 	origin     *load.Origin
 	dir        string // certificates; goes with the spec
@@ -76,7 +76,7 @@ const closeTime = 10 * time.Second
 // snapshot B.
 func newWorld(ctx context.Context, t T, suite *Suite, spec record.Spec, id string, topology lab.Topology) *World {
 	t.Helper()
-	w := &World{t: t, ctx: ctx, suite: suite, id: id, seed: uint64(suite.Seed) << 20}
+	w := &World{t: t, ctx: ctx, suite: suite, id: id, name: spec.Name, seed: uint64(suite.Seed) << 20}
 	setUp, cancel := context.WithTimeoutCause(ctx, setUpTime, errors.New("setting up took too long"))
 	defer cancel()
 	l, err := topology()
@@ -258,4 +258,4 @@ func closeAll(visitors []*load.Visitor) {
 }
 
 // ensure that every fault satisfies the interface World injects.
-var _ = []fault.Fault{fault.Kill{}, fault.Unplug{}, fault.ExpireNAT{}}
+var _ = []fault.Fault{fault.Kill{}, fault.PowerLoss{}, fault.Freeze{}, fault.Unplug{}, fault.Flap{}, fault.ExpireNAT{}}

@@ -33,8 +33,9 @@ func init() {
 //
 // The outer program waits, passes SIGTERM on, leaves SIGINT to the inner one
 // (the terminal sends it to both), and exits as the inner one does. If the outer
-// one's parent dies, it dies, and with it every process of the sandbox: nothing
-// has to be cleaned up, whatever is killed.
+// one's parent dies, it dies, and with it every process of the sandbox. TMPDIR is
+// a folder of the sandbox's own, which goes with it. So nothing has to be cleaned
+// up, whatever is killed.
 //
 // As root the program goes on without a user namespace where that is refused.
 // The error says what refused, and what helps.
@@ -54,14 +55,18 @@ func outer() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("enter sandbox: follow the parent into death: %w", err)
 	}
-	if os.Getppid() != parent {
+	if os.Getppid() != parent || orphaned() {
 		os.Exit(1) // the parent died before the kernel knew that we follow it
+	}
+	temp, err := MakeTemp("halfopen-")
+	if err != nil {
+		return fmt.Errorf("enter sandbox: %w", err)
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
-	cmd, err := reexec()
+	cmd, err := reexec(temp)
 	if err != nil {
-		return err
+		return errors.Join(err, temp.Remove())
 	}
 	go func() {
 		for s := range signals {
@@ -71,6 +76,9 @@ func outer() error {
 		}
 	}()
 	err = cmd.Wait()
+	if err := temp.Remove(); err != nil {
+		fmt.Fprintln(os.Stderr, "halfopen: leave sandbox:", err)
+	}
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -83,8 +91,40 @@ func outer() error {
 	return fmt.Errorf("enter sandbox: wait: %w", err)
 }
 
+// orphaned says whether the process's parent had died before the process could ask
+// who that is: unless it leads a process group, it was born into its parent's.
+func orphaned() bool {
+	group, err := unix.Getpgid(os.Getppid())
+	return unix.Getpgrp() != os.Getpid() && (err != nil || group != unix.Getpgrp())
+}
+
+// aliveFD is, in the inner program, the end of a pipe that the outer one holds open.
+const aliveFD = 3
+
+// follow ends the inner program if the outer one died before the kernel knew that
+// we follow it: a process without a parent in its pid namespace cannot ask for it.
+func follow() error {
+	pipe := []unix.PollFd{{Fd: aliveFD}}
+	for {
+		_, err := unix.Poll(pipe, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("enter sandbox: look for the outer program: %w", err)
+		}
+		if pipe[0].Revents&unix.POLLHUP != 0 {
+			os.Exit(1)
+		}
+		if err := unix.Close(aliveFD); err != nil {
+			return fmt.Errorf("enter sandbox: look for the outer program: %w", err)
+		}
+		return nil
+	}
+}
+
 // reexec starts the inner program, as root without a user namespace if need be.
-func reexec() (*exec.Cmd, error) {
+func reexec(temp *Temp) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("enter sandbox: find own program: %w", err)
@@ -108,7 +148,8 @@ func reexec() (*exec.Cmd, error) {
 		cmd := exec.Command(self, os.Args[1:]...)
 		cmd.Args[0] = os.Args[0]
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.Env = append(os.Environ(), stageEnv+"=1")
+		cmd.Env = append(os.Environ(), stageEnv+"=1", "TMPDIR="+temp.Path)
+		cmd.ExtraFiles = []*os.File{temp.alive} // aliveFD
 		cmd.SysProcAttr = attr
 		return cmd, cmd.Start()
 	}
@@ -147,6 +188,9 @@ func ownMap(name string) []syscall.SysProcIDMap {
 
 // inner makes the sandbox's own /proc and begins to reap.
 func inner() error {
+	if err := follow(); err != nil {
+		return err
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return refused("private mounts", err)
 	}
@@ -156,7 +200,7 @@ func inner() error {
 	// The legacy iptables wants a lock in /run, where an ordinary user may not
 	// write; every host here has its own rules, and one caller at a time.
 	if os.Getenv("XTABLES_LOCKFILE") == "" {
-		lock := filepath.Join(os.TempDir(), fmt.Sprintf("halfopen-xtables-%d.lock", os.Geteuid()))
+		lock := filepath.Join(os.TempDir(), "xtables.lock")
 		if err := os.Setenv("XTABLES_LOCKFILE", lock); err != nil {
 			return fmt.Errorf("enter sandbox: %w", err)
 		}

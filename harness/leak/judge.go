@@ -241,7 +241,7 @@ func why(j record.Judgement) string {
 	}
 	for _, x := range j.Excess {
 		for _, g := range x.Holders {
-			if w := fmt.Sprintf("%s waits in state %s", path.Base(OwnFrame(g).Func), g.State); !slices.Contains(parts, w) {
+			if w := waits(g); !slices.Contains(parts, w) {
 				parts = append(parts, w)
 			}
 		}

@@ -3,6 +3,7 @@ package leak
 import (
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 
@@ -95,6 +96,11 @@ func socketSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor {
 	return found
 }
 
+// waits says where a goroutine stands.
+func waits(g record.Goroutine) string {
+	return fmt.Sprintf("%s waits in state %s", path.Base(OwnFrame(g).Func), g.State)
+}
+
 // whySocket says why a socket is still there, from its state and kernel timer.
 func whySocket(s record.Socket) string {
 	timer := "no kernel timer"
@@ -138,7 +144,7 @@ func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor
 		}
 		found = append(found, record.Survivor{
 			Role: f.Role, PID: f.PID, Moment: record.WindowEnd, Resource: "goroutine",
-			Goroutine: &g, Peer: g.Labels[peerLabel], Why: "in state " + g.State,
+			Goroutine: &g, Peer: g.Labels[peerLabel], Why: waits(g),
 		})
 	}
 	return found

@@ -3,6 +3,7 @@ package leak
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/halfopen/halfopen/harness/record"
 )
@@ -67,6 +68,31 @@ func WindowOf(s record.Settings, x Exposure) record.Window {
 	w.Deadline = w.Upper + w.Slack
 	w.Last = max(2*w.Upper, w.Upper+10)
 	return w
+}
+
+// Unbounded names the connections that have no detector with a bound, and the layer
+// that they lack, for an exposure whose window is never.
+func Unbounded(x Exposure) string {
+	sockets := "the sessions between server and client"
+	if x.Edge != "" {
+		sockets = map[string]string{"server": "the server's connections to visitors", "client": "the client's connections to origins"}[x.Edge]
+	}
+	var lacks []string
+	if x.Edge == "" {
+		lacks = append(lacks, "heartbeat with a deadline")
+	}
+	switch {
+	case x.Class == record.Frozen:
+		sockets += " (a frozen peer's kernel answers for it)"
+	case x.Busy:
+		lacks = append(lacks, "TCP_USER_TIMEOUT (keepalive does not run with data in flight)")
+	default:
+		lacks = append(lacks, "keepalive")
+	}
+	if len(lacks) == 0 {
+		lacks = []string{"read deadline"}
+	}
+	return sockets + " have no " + strings.Join(lacks, " and no ")
 }
 
 // rowsOf are the detectors of one process's exposed connections, and what inherits

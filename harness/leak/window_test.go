@@ -2,6 +2,7 @@ package leak
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/halfopen/halfopen/harness/record"
@@ -121,18 +122,19 @@ func TestWindowOfTheKernelAlone(t *testing.T) {
 		x        Exposure
 		upper    float64
 		decides  string // by role, sockets, detector
+		lacks    string // of what has no bound
 	}{
-		{"session, idle", kernel, Exposure{Class: record.Silent}, 5.625, "server sessions TCP_USER_TIMEOUT"},
+		{"session, idle", kernel, Exposure{Class: record.Silent}, 5.625, "server sessions TCP_USER_TIMEOUT", ""},
 		// 0 + 2 x 0.25 + 5 + 5/8
-		{"session, data in flight", kernel, Exposure{Class: record.Silent, Busy: true}, 6.125, "server sessions TCP_USER_TIMEOUT"},
-		{"the heartbeat goes before data in flight", testSettings, Exposure{Class: record.Silent, Busy: true}, 5, "client sessions heartbeat deadline"},
-		{"visitor, idle: the session's heartbeat is no help", testSettings, Exposure{Class: record.Silent, Edge: "server"}, 5.625, "server visitors TCP_USER_TIMEOUT"},
-		{"visitor, data in flight", testSettings, Exposure{Class: record.Silent, Edge: "server", Busy: true}, 6.125, "server visitors TCP_USER_TIMEOUT"},
-		{"what the client carries for a visitor", testSettings, Exposure{Class: record.Silent, Edge: "server"}, 5.625, "client carried for visitors end of what carries it"},
-		{"origin, idle", testSettings, Exposure{Class: record.Silent, Edge: "client"}, 5.625, "client origins TCP_USER_TIMEOUT"},
-		{"what the server carries for an origin", testSettings, Exposure{Class: record.Silent, Edge: "client"}, 5.625, "server carried for origins end of what carries it"},
-		{"data in flight without a user timeout", without(kernel, func(s *record.Settings) { s.UserTimeout = 0 }), Exposure{Class: record.Silent, Busy: true}, never, ""},
-		{"visitor of a target that has the heartbeat alone", record.Settings{HeartbeatInterval: 1, HeartbeatDeadline: 5}, Exposure{Class: record.Silent, Edge: "server"}, never, ""},
+		{"session, data in flight", kernel, Exposure{Class: record.Silent, Busy: true}, 6.125, "server sessions TCP_USER_TIMEOUT", ""},
+		{"the heartbeat goes before data in flight", testSettings, Exposure{Class: record.Silent, Busy: true}, 5, "client sessions heartbeat deadline", ""},
+		{"visitor, idle: the session's heartbeat is no help", testSettings, Exposure{Class: record.Silent, Edge: "server"}, 5.625, "server visitors TCP_USER_TIMEOUT", ""},
+		{"visitor, data in flight", testSettings, Exposure{Class: record.Silent, Edge: "server", Busy: true}, 6.125, "server visitors TCP_USER_TIMEOUT", ""},
+		{"what the client carries for a visitor", testSettings, Exposure{Class: record.Silent, Edge: "server"}, 5.625, "client carried for visitors end of what carries it", ""},
+		{"origin, idle", testSettings, Exposure{Class: record.Silent, Edge: "client"}, 5.625, "client origins TCP_USER_TIMEOUT", ""},
+		{"what the server carries for an origin", testSettings, Exposure{Class: record.Silent, Edge: "client"}, 5.625, "server carried for origins end of what carries it", ""},
+		{"data in flight without a user timeout", without(kernel, func(s *record.Settings) { s.UserTimeout = 0 }), Exposure{Class: record.Silent, Busy: true}, never, "", "no heartbeat with a deadline and no TCP_USER_TIMEOUT"},
+		{"visitor of a target that has the heartbeat alone", record.Settings{HeartbeatInterval: 1, HeartbeatDeadline: 5}, Exposure{Class: record.Silent, Edge: "server"}, never, "", "connections to visitors have no keepalive"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := WindowOf(c.settings, c.x)
@@ -145,6 +147,9 @@ func TestWindowOfTheKernelAlone(t *testing.T) {
 			}
 			if !found {
 				t.Errorf("%q does not decide: %+v", c.decides, w.Rows)
+			}
+			if c.upper == never && !strings.Contains(Unbounded(c.x), c.lacks) {
+				t.Errorf("%q does not say %q", Unbounded(c.x), c.lacks)
 			}
 		})
 	}

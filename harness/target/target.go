@@ -38,6 +38,11 @@ type Target struct {
 	// Settings are the dead-peer detectors that the target was started with.
 	Settings Settings `yaml:"settings"`
 
+	// Skips are the beginnings of the names of those stories that this target lacks
+	// the layer for. If the key is there, a story that is skipped without being named,
+	// or that is named and judged, is INCONCLUSIVE.
+	Skips *[]string `yaml:"skips"`
+
 	File string `yaml:"-"` // absolute
 	Hash string `yaml:"-"` // SHA-256 of the file
 }
@@ -109,6 +114,15 @@ func (s Settings) Record() record.Settings {
 		BackoffCap:        s.Backoff.Cap.Seconds(),
 		BackoffJitter:     s.Backoff.Jitter,
 	}
+}
+
+// ExpectsSkip says whether the file names the story as one to be skipped; told is
+// false if it says nothing about skips at all.
+func (t *Target) ExpectsSkip(story string) (skip, told bool) {
+	if t.Skips == nil {
+		return false, false
+	}
+	return slices.ContainsFunc(*t.Skips, func(name string) bool { return strings.HasPrefix(story, name) }), true
 }
 
 // Load reads and checks a target file. A key that it does not know, a template

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,28 +21,37 @@ import (
 // rehearseTime bounds a rehearsal, the target's build not counted.
 const rehearseTime = 30 * time.Second
 
-// rehearseCommand builds the target, starts it in a lab and visits it once, in a
-// process of its own: the sandbox is entered by re-executing.
+// What a rehearsal leaves in the folder that --into names: the compiled scenarios,
+// and a link to Ginkgo's own program.
+const (
+	suiteName  = "scenarios.test"
+	ginkgoName = "ginkgo"
+)
+
+// rehearseCommand compiles the scenarios and the target, starts it in a lab and
+// visits it once, in a process of its own: the sandbox is entered by re-executing,
+// and the compilers in it die with it.
 func rehearseCommand() *cobra.Command {
-	var file, mutant string
+	var file, mutant, into string
 	cmd := &cobra.Command{
 		Use:    "rehearse",
-		Short:  "build the target, start it in a lab and visit it once",
+		Short:  "compile the scenarios and the target, start it in a lab and visit it once",
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := lab.Sandbox(); err != nil {
 				return err
 			}
-			return rehearse(cmd.Context(), file, mutant)
+			return rehearse(cmd.Context(), file, mutant, into)
 		},
 	}
 	cmd.Flags().StringVar(&file, "target", "", "YAML file of the system under test")
 	cmd.Flags().StringVar(&mutant, "mutant", "", "leak to plant")
+	cmd.Flags().StringVar(&into, "into", "", "folder for what was compiled")
 	return cmd
 }
 
-func rehearse(ctx context.Context, file, mutant string) (err error) {
+func rehearse(ctx context.Context, file, mutant, into string) (err error) {
 	if err := lab.Check(); err != nil {
 		return err
 	}
@@ -55,6 +66,9 @@ func rehearse(ctx context.Context, file, mutant string) (err error) {
 	defer os.RemoveAll(dir)
 	root, err := harness.ModuleRoot()
 	if err != nil {
+		return err
+	}
+	if err := compile(ctx, root, into); err != nil {
 		return err
 	}
 	bins, err := t.Compile(ctx, root, dir, mutant)
@@ -99,4 +113,30 @@ func rehearse(ctx context.Context, file, mutant string) (err error) {
 		}
 	}
 	return nil
+}
+
+// compile compiles the scenarios of the main module into a folder, and links
+// Ginkgo's own program there.
+func compile(ctx context.Context, root, into string) error {
+	ginkgo, err := goTool(ctx, root, "tool", "-n", "ginkgo")
+	if err != nil {
+		return err
+	}
+	if err := os.Symlink(ginkgo, filepath.Join(into, ginkgoName)); err != nil {
+		return fmt.Errorf("link ginkgo: %w", err)
+	}
+	_, err = goTool(ctx, root, "test", "-c", "-o", filepath.Join(into, suiteName), "./scenarios")
+	return err
+}
+
+// goTool runs the go command in the main module and returns what it printed.
+func goTool(ctx context.Context, root string, args ...string) (string, error) {
+	var said strings.Builder
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Stderr = root, &said
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
+	}
+	return strings.TrimSpace(string(out)), nil
 }

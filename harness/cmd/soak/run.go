@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/halfopen/halfopen/harness"
+	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/harness/target"
@@ -27,7 +28,7 @@ import (
 type job struct {
 	options
 	root    string // of the main module
-	temp    string // compiled programs; goes with the job
+	temp    string // compiled programs; goes with the job, however it ends
 	ginkgo  string // path of Ginkgo's own program
 	suite   string // the compiled scenarios
 	dir     string // the run's folder
@@ -58,18 +59,26 @@ func (o *options) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if j.temp, err = os.MkdirTemp("", "halfopen-soak-"); err != nil {
-		return 0, fmt.Errorf("make a folder: %w", err)
+	temp, err := lab.MakeTemp("halfopen-soak-")
+	if err != nil {
+		return 0, err
 	}
-	defer os.RemoveAll(j.temp)
+	defer func() {
+		if err := temp.Remove(); err != nil {
+			fmt.Fprintln(os.Stderr, "soak:", err)
+		}
+	}()
+	j.temp = temp.Path
 	if err := j.prepare(); err != nil || j.stopped {
 		return 3, err
 	}
+	// The head first, for it takes a while: no folder is there without one.
+	head := harness.Head(j.root, "soak", j.again(), j.mutant, j.seed, t)
 	began := time.Now()
 	if j.dir, err = harness.RunFolder(j.root, "soak", began); err != nil {
 		return 0, err
 	}
-	if err := j.note(harness.Head(j.root, "soak", j.again(), j.mutant, j.seed, t)); err != nil {
+	if err := j.note(head); err != nil {
 		return 0, err
 	}
 	if j.catalogue {
@@ -91,21 +100,13 @@ func (o *options) run(ctx context.Context) (int, error) {
 // the machine or the target is one line, before anything is written.
 func (j *job) prepare() error {
 	fmt.Println("soak: building and rehearsing")
-	tool, err := j.goTool("tool", "-n", "ginkgo")
-	if err != nil {
-		return err
-	}
-	j.ginkgo = strings.TrimSpace(tool)
-	j.suite = filepath.Join(j.temp, "scenarios.test")
-	if _, err := j.goTool("test", "-c", "-o", j.suite, "./scenarios"); err != nil {
-		return err
-	}
+	j.ginkgo, j.suite = filepath.Join(j.temp, ginkgoName), filepath.Join(j.temp, suiteName)
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("rehearse: %w", err)
 	}
 	var said bytes.Buffer
-	cmd := exec.Command(self, "rehearse", "--target="+j.target, "--mutant="+j.mutant)
+	cmd := exec.Command(self, "rehearse", "--target="+j.target, "--mutant="+j.mutant, "--into="+j.temp)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := j.wait(cmd, j.pass); err != nil && !j.stopped {
 		text := strings.TrimPrefix(strings.TrimSpace(said.String()), "soak: ")
@@ -115,17 +116,6 @@ func (j *job) prepare() error {
 		return fmt.Errorf("set-up: %s", text)
 	}
 	return nil
-}
-
-// goTool runs the go command in the main module and returns what it printed.
-func (j *job) goTool(args ...string) (string, error) {
-	var out, said bytes.Buffer
-	cmd := exec.Command("go", args...)
-	cmd.Stdout, cmd.Stderr = &out, &said
-	if err := j.wait(cmd, j.pass); err != nil {
-		return "", fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(said.String()))
-	}
-	return out.String(), nil
 }
 
 // wait runs a command in the main module, in a process group of its own: Ctrl-C is
