@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test lint build clean
+.PHONY: help soak test layers lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ soak: ## the quick catalogue, then faults in cycles for DURATION (10m)
 
 test: ## the checks of every commit; the last line is the count
 	@scripts/test
+
+layers: ## which layer freed what: every story on the tunnel with each layer alone
+	@scripts/layers
 
 lint: ## the checks that run nothing: format, vet, staticcheck, modules
 	@scripts/test lint
