@@ -26,7 +26,7 @@ func (w *World) Inject(f fault.Fault) {
 	w.faults++
 	r.fault.ID = w.faults
 	r.window = leak.WindowOf(w.suite.Settings, r.exposure())
-	if r.window.Upper < 0 {
+	if r.window.Upper < 0 && !r.window.Survive {
 		w.skip(fmt.Sprintf("nothing ends a connection in bounded time after %s at %s: in target %s %s",
 			r.fault.Name, r.fault.Place, w.suite.Target.Name, leak.Unbounded(r.exposure())))
 	}
@@ -167,6 +167,12 @@ func (w *World) snapshot(label record.Label, put func(*leak.Snapshots, record.Sa
 	}
 }
 
+// ShortOutage is for how long a path may be silent without any healthy connection
+// being given up, from the target's settings.
+func (w *World) ShortOutage() time.Duration {
+	return seconds(leak.ShortOutage(w.suite.Settings, w.round.traffic != idle))
+}
+
 // Settle lets the window pass and takes snapshot F: as soon as nothing is left of
 // what went through the fault, or at the end of the window's grace (T2). What is
 // gone does not come back, so there is nothing to wait for after that.
@@ -175,6 +181,10 @@ func (w *World) Settle() {
 	r := w.round
 	if !r.injected {
 		w.abort(errors.New("settle: no fault was injected"))
+	}
+	if r.window.Survive {
+		w.endure()
+		return
 	}
 	end := r.at.Add(seconds(r.window.Last))
 	look := time.Time{} // of the next full sample: it is dear
@@ -201,6 +211,32 @@ func (w *World) Settle() {
 		if err := pause(w.ctx, poll); err != nil {
 			w.t.Fatalf("settle: %v", err)
 		}
+	}
+	r.settled = true
+	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
+	w.look("held to the end of the window")
+}
+
+// endure waits until the deadline of a fault that is to be survived, and notes the
+// first connection that is given up. Where data was in flight, it must flow again.
+func (w *World) endure() {
+	w.t.Helper()
+	r := w.round
+	end, all := r.at.Add(seconds(r.window.Deadline)), 0
+	for _, inodes := range r.exposed {
+		all += len(inodes)
+	}
+	before := r.load().Bytes
+	for time.Now().Before(end) {
+		if w.left() < all && r.outcome.First < 0 {
+			r.outcome.First = time.Since(r.began).Seconds()
+		}
+		if err := pause(w.ctx, poll); err != nil {
+			w.t.Fatalf("settle: %v", err)
+		}
+	}
+	if r.traffic != idle && r.load().Bytes == before {
+		r.outcome.Broken = fmt.Sprintf("no byte has come since %s was over", r.fault.Name)
 	}
 	r.settled = true
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })

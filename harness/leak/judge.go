@@ -46,7 +46,7 @@ func Judge(r Round) record.Judgement {
 		Fault: fmt.Sprintf("%s at %s, %d connections exposed", r.Fault.Name, r.Fault.Place, r.Fault.Exposures),
 	}
 	for _, p := range r.Processes {
-		for _, v := range Survivors(r.Fault, p.B, p.E, p.F) {
+		for _, v := range survivors(r, p) {
 			v.Age = p.F.At.Sub(p.E.At).Seconds()
 			j.Survivors = append(j.Survivors, v)
 		}
@@ -71,6 +71,9 @@ func Judge(r Round) record.Judgement {
 	case o.Died != "":
 		j.Verdict = record.Dead
 		j.Reason = o.Died
+	case r.Window.Survive && o.First >= 0:
+		j.Verdict = record.Dead
+		j.Reason = fmt.Sprintf("a connection was given up %.3g s after %s, which a healthy one survives", o.First, r.Fault.Name)
 	case o.Broken != "":
 		j.Verdict = record.Dead
 		j.Reason = o.Broken
@@ -90,6 +93,9 @@ func Judge(r Round) record.Judgement {
 	case slices.ContainsFunc(j.Differences, lies):
 		j.Verdict = record.Inconclusive
 		j.Reason = "the window does not hold: " + j.Differences[slices.IndexFunc(j.Differences, lies)].Reason
+	case r.Window.Survive:
+		j.Verdict = record.Pass
+		j.Reason = fmt.Sprintf("%d connections survived %s", r.Fault.Exposures, r.Fault.Name)
 	default:
 		j.Verdict = record.Pass
 		j.Reason = fmt.Sprintf("%d connections went through %s; the last was gone after %.1f s of the window of %.3g s", r.Fault.Exposures, r.Fault.Name, o.Returned, r.Window.Upper)
@@ -115,6 +121,14 @@ func late(after, deadline, starved float64) record.Verdict {
 // lies says whether a difference belies the target's file; options that could not be
 // read do not.
 func lies(d record.Difference) bool { return d.Option != "" }
+
+// survivors of a process, none if the fault was to be survived.
+func survivors(r Round, p Snapshots) []record.Survivor {
+	if r.Window.Survive {
+		return nil
+	}
+	return Survivors(r.Fault, p.B, p.E, p.F)
+}
 
 func unserved(s record.Service) bool { return !s.OK }
 

@@ -24,7 +24,8 @@ func flushRow(s record.Settings) record.Bound {
 	return record.Bound{
 		Detector: "write deadline",
 		Formula:  fmt.Sprintf("%.3g s after the send buffer is full, which need not happen", s.Flush),
-		Earliest: s.Flush, Latest: never,
+		Earliest: max(0, s.Flush-rto), // a write may have been under way
+		Latest:   never,
 	}
 }
 

@@ -41,11 +41,14 @@ type Exposure struct {
 // carries, or what is carried for a visitor, inherits the bound of what carries it.
 //
 // Upper is never (-1) if no detector has a bound: such a target can't be judged
-// on this fault. It is never for a Flap, too: nothing may die of it.
+// on this fault. A Flap has the window of the silence that it could be taken for, in
+// which nothing may die.
 func WindowOf(s record.Settings, x Exposure) record.Window {
 	w := record.Window{Slack: Slack}
 	if x.Class == record.Flap {
-		w.Upper = never
+		x.Class = record.Silent
+		w = WindowOf(s, x)
+		w.Survive = true
 		return w
 	}
 	for _, role := range []string{"server", "client"} {
@@ -203,6 +206,32 @@ func detectors(s record.Settings, x Exposure) []record.Bound {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// ShortOutage is how long, in seconds, a path may be silent without any detector of a
+// healthy connection firing: below (C-1) V for keepalive; below (P - H - 1 s) / 2 for a
+// heartbeat, whose frames may then wait for a retransmission as long as the outage
+// was; below (U - 1 s) / 2 where bytes may be unacknowledged, and the same for a write
+// deadline, for a write may wait as long as the retransmission does. Four fifths of
+// the smallest, for nothing may be close; 0 if there is no detector at all.
+func ShortOutage(s record.Settings, busy bool) float64 {
+	limit := math.Inf(1)
+	if s.KeepaliveCount > 0 {
+		limit = min(limit, float64(s.KeepaliveCount-1)*s.KeepaliveInterval)
+	}
+	if s.HeartbeatDeadline > 0 {
+		limit = min(limit, (s.HeartbeatDeadline-s.HeartbeatInterval-1)/2)
+	}
+	if s.UserTimeout > 0 && (busy || s.HeartbeatInterval > 0) {
+		limit = min(limit, (s.UserTimeout-1)/2)
+	}
+	if s.Flush > 0 && busy {
+		limit = min(limit, (s.Flush-1)/2)
+	}
+	if math.IsInf(limit, 1) {
+		return 0
+	}
+	return max(0, 0.8*limit)
 }
 
 // SettleWindow is the window of snapshot G: after the heal everything but the

@@ -45,24 +45,24 @@ func TestWindowOf(t *testing.T) {
 		decides      string
 	}{
 		{"killed: the kernel says so", testSettings, record.Closed, 0, 0, "FIN or RST"},
-		{"test settings: the heartbeat is first", testSettings, record.Silent, 5, 2, "heartbeat deadline"},
-		{"defaults: the heartbeat is first", defaults, record.Silent, 15, 10, "heartbeat deadline"},
+		{"test settings: the heartbeat is first", testSettings, record.Silent, 5, 1.75, "heartbeat deadline"},
+		{"defaults: the heartbeat is first", defaults, record.Silent, 15, 9.75, "heartbeat deadline"},
 		// (2 + 1 x max(1, ceil((5-2)/1) = 3)) x 9/8
-		{"user timeout, idle", without(testSettings, noHeartbeat), record.Silent, 5.625, 2, "TCP_USER_TIMEOUT"},
+		{"user timeout, idle", without(testSettings, noHeartbeat), record.Silent, 5.625, 1.75, "TCP_USER_TIMEOUT"},
 		// 1 + 2 x 0.25 + 5 + 5/8
-		{"user timeout, the heartbeat writes", without(testSettings, pingOnly), record.Silent, 7.125, 2, "TCP_USER_TIMEOUT"},
+		{"user timeout, the heartbeat writes", without(testSettings, pingOnly), record.Silent, 7.125, 1.75, "TCP_USER_TIMEOUT"},
 		// (2 + 3 x 1) x 9/8
-		{"keepalive alone", without(testSettings, both(noHeartbeat, noUserTimeout)), record.Silent, 5.625, 2, "keepalive"},
-		{"keepalive does not run beside a heartbeat's writes", without(testSettings, both(pingOnly, noUserTimeout)), record.Silent, never, 2, ""},
-		{"a user timeout alone never looks at an idle connection", without(testSettings, both(noHeartbeat, noKeepalive)), record.Silent, never, 2, ""},
+		{"keepalive alone", without(testSettings, both(noHeartbeat, noUserTimeout)), record.Silent, 5.625, 1.75, "keepalive"},
+		{"keepalive does not run beside a heartbeat's writes", without(testSettings, both(pingOnly, noUserTimeout)), record.Silent, never, 1.75, ""},
+		{"a user timeout alone never looks at an idle connection", without(testSettings, both(noHeartbeat, noKeepalive)), record.Silent, never, 1.75, ""},
 		{"nothing", record.Settings{}, record.Silent, never, 0, ""},
 
 		// next ping 1 + deadline 5; a full buffer may hit the write deadline at 2
-		{"frozen: the heartbeat alone", testSettings, record.Frozen, 6, 2, "heartbeat deadline"},
-		{"frozen: defaults", defaults, record.Frozen, 20, 10, "heartbeat deadline"},
+		{"frozen: the heartbeat alone", testSettings, record.Frozen, 6, 1.75, "heartbeat deadline"},
+		{"frozen: defaults", defaults, record.Frozen, 20, 9.75, "heartbeat deadline"},
 		{"frozen: no full buffer", without(testSettings, func(s *record.Settings) { s.Flush, s.UserTimeout = 0, 0 }), record.Frozen, 6, 4, "heartbeat deadline"},
-		{"frozen: no kernel notices", without(testSettings, noHeartbeat), record.Frozen, never, 2, ""},
-		{"frozen: pings without a deadline", without(testSettings, pingOnly), record.Frozen, never, 2, ""},
+		{"frozen: no kernel notices", without(testSettings, noHeartbeat), record.Frozen, never, 1.75, ""},
+		{"frozen: pings without a deadline", without(testSettings, pingOnly), record.Frozen, never, 1.75, ""},
 		{"frozen: nothing", record.Settings{}, record.Frozen, never, 0, ""},
 
 		{"reset: the next heartbeat is told", testSettings, record.Reset, 1, 0, "RST to a heartbeat"},
@@ -73,7 +73,7 @@ func TestWindowOf(t *testing.T) {
 		{"reset: who never sends is never told", without(testSettings, both(noHeartbeat, noKeepalive)), record.Reset, never, 0, ""},
 		{"reset: a deadline needs no packet", without(testSettings, both(noKeepalive, func(s *record.Settings) { s.HeartbeatInterval = 0 })), record.Reset, 5, 5, "heartbeat deadline"},
 
-		{"flap: nothing may die", testSettings, record.Flap, never, 0, ""},
+		{"flap: the window of a silence, in which nothing may die", testSettings, record.Flap, 5, 1.75, "heartbeat deadline"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := WindowOf(c.settings, Exposure{Class: c.class})
@@ -152,5 +152,27 @@ func TestWindowOfTheKernelAlone(t *testing.T) {
 				t.Errorf("%q does not say %q", Unbounded(c.x), c.lacks)
 			}
 		})
+	}
+}
+
+func TestShortOutage(t *testing.T) {
+	kernel := without(testSettings, func(s *record.Settings) { s.HeartbeatInterval, s.HeartbeatDeadline = 0, 0 })
+	for _, c := range []struct {
+		name string
+		s    record.Settings
+		busy bool
+		want float64
+	}{
+		{"the heartbeat is the shortest", testSettings, false, 0.8 * 1.5},
+		{"a write deadline counts with data in flight", testSettings, true, 0.8 * 0.5},
+		{"keepalive, idle", kernel, false, 0.8 * 2},
+		{"user timeout counts with data in flight", without(kernel, func(s *record.Settings) { s.UserTimeout, s.Flush = 4, 0 }), true, 0.8 * 1.5},
+		{"and not without", without(kernel, func(s *record.Settings) { s.UserTimeout = 4 }), false, 0.8 * 2},
+		{"no detector", record.Settings{}, true, 0},
+		{"no room", record.Settings{HeartbeatInterval: 4, HeartbeatDeadline: 4.5}, false, 0},
+	} {
+		if got := ShortOutage(c.s, c.busy); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
 	}
 }

@@ -183,7 +183,10 @@ type Window struct {
 	Deadline float64 `json:"deadline"` // W + S: a survivor is late from here on
 	Last     float64 `json:"last"`     // T2: a survivor has leaked from here on
 	Lower    float64 `json:"lower"`    // a healthy connection must live this long
-	Rows     []Bound `json:"rows"`
+	// Survive says that nothing may die of the fault: what is exposed must still be
+	// there at the deadline.
+	Survive bool    `json:"survive,omitempty"`
+	Rows    []Bound `json:"rows"`
 }
 
 // Bound is one detector's word on one class of sockets.
