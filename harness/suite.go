@@ -101,7 +101,7 @@ func RunFolder(root, name string, now time.Time) (string, error) {
 func Head(root, name, command, mutant string, seed int64, t *target.Target) record.Event {
 	return record.Event{At: time.Now(), Kind: record.KindRun, Run: &record.Run{
 		Version: record.Version, Name: name, Seed: seed, Command: command,
-		Target: t.Name, TargetFile: relative(root, t.File), TargetHash: t.Hash, Mutant: mutant,
+		Target: t.Name, TargetFile: relative(root, t.File), TargetHash: t.Hash, Mutant: mutant, Scaled: t.Kernel,
 		Settings: t.Settings.Record(), Environment: environment(root),
 	}}
 }

@@ -202,7 +202,7 @@ func (p *page) environment(s *story) {
 	}
 	for _, f := range []fact{
 		{"Run", r.Name, ""}, {"Started", s.start.UTC().Format("2006-01-02 15:04:05") + " UTC", ""}, {"Seed", fmt.Sprint(r.Seed), ""},
-		{"Target file", strings.TrimSpace(r.TargetFile + " " + hash), ""}, {"Kernel", r.Environment.Kernel, ""}, {"System", r.Environment.OS, ""},
+		{"Target file", strings.TrimSpace(r.TargetFile + " " + hash), ""}, {"Scaled", scaledWords(r.Scaled), ""}, {"Kernel", r.Environment.Kernel, ""}, {"System", r.Environment.OS, ""},
 		{"Go", r.Environment.Go, ""}, {"CPUs, load at start", fmt.Sprintf("%d, %.2f", r.Environment.CPUs, r.Environment.Load1), ""},
 		{"iptables", r.Environment.Iptables, ""}, {"User", r.Environment.User, ""}, {"Commit", r.Environment.Commit, ""},
 	} {

@@ -173,3 +173,12 @@ func cutText(s string, limit int) string {
 	}
 	return string(r[:limit]) + " … (more in run.jsonl)"
 }
+
+// scaledWords lists the sysctls that the target was run with, "" for none.
+func scaledWords(kernel map[string]string) string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(kernel)) {
+		parts = append(parts, key+"="+kernel[key])
+	}
+	return strings.Join(parts, ", ")
+}

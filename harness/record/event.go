@@ -68,6 +68,9 @@ type Run struct {
 	Target     string `json:"target"`
 	TargetFile string `json:"target_file"`
 	TargetHash string `json:"target_hash"`
+	// Scaled are the sysctls that the target was run with, if it was: its times are
+	// not those of the system's defaults.
+	Scaled map[string]string `json:"scaled,omitempty"`
 	// Mutant is the leak planted in the target, "" for none.
 	Mutant      string      `json:"mutant,omitempty"`
 	Settings    Settings    `json:"settings"`

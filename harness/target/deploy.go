@@ -42,6 +42,14 @@ type Instance struct {
 // Deploy prepares the target for lab l: certificates are made in dir, and logs go
 // to the folder logs. bins is what Compile returned.
 func (t *Target) Deploy(l *lab.Lab, bins map[string]string, dir, logs string) (*Deployment, error) {
+	// Before any socket is made: many sysctls are copied into a socket at its birth.
+	for _, key := range slices.Sorted(maps.Keys(t.Kernel)) {
+		for _, h := range []*lab.Host{l.Server, l.Client} {
+			if err := h.Sysctl(key, t.Kernel[key]); err != nil {
+				return nil, fmt.Errorf("deploy %s: %w", t.Name, err)
+			}
+		}
+	}
 	cert, err := makeCert(dir, l.ClientSide, l.VisitorSide)
 	if err != nil {
 		return nil, fmt.Errorf("deploy %s: %w", t.Name, err)

@@ -38,6 +38,10 @@ type Target struct {
 	// Settings are the dead-peer detectors that the target was started with.
 	Settings Settings `yaml:"settings"`
 
+	// Kernel are sysctls of the network namespaces that the server and the client run
+	// in ("net.ipv4.tcp_retries2": "3"). A target that lives on the system's defaults
+	// is scaled so to a window that passes in seconds, and the report says "scaled".
+	Kernel map[string]string `yaml:"kernel"`
 	// Skips are the beginnings of the names of those stories that this target lacks
 	// the layer for. If the key is there, a story that is skipped without being named,
 	// or that is named and judged, is INCONCLUSIVE.
@@ -171,6 +175,11 @@ func (t *Target) check() error {
 		return errors.New("visit is missing: name at least one of http, websocket, tcp")
 	case t.Settings.Keepalive.Count < 0:
 		return errors.New("settings.keepalive.count is negative")
+	}
+	for key := range t.Kernel {
+		if !strings.HasPrefix(key, "net.") {
+			return fmt.Errorf("kernel: %s does not belong to a network namespace: only net.* does", key)
+		}
 	}
 	for _, p := range []struct {
 		name string

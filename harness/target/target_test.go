@@ -49,6 +49,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"template that does not parse", "{{.Client.Name}}", "{{.Client.Name", "parse"},
 		{"template of what is not there", "{{.Client.Name}}", "{{.Client.Nmae}}", "Nmae"},
 		{"program that is not built", "{{.Client.Name}}", "{{.Bin.nothing}}", "nothing"},
+		{"sysctl of the machine", "name: x", "name: x\nkernel: {kernel.panic: \"1\"}", "only net.* does"},
 		{"not YAML", "name: x", "name: [", "line"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
