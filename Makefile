@@ -6,10 +6,10 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers lint build clean
+.PHONY: help soak test layers leftovers mutants lint build clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo '  make turns every failure into 2; scripts/soak itself exits with'
 	@echo '  0 pass, 1 leak, 2 usage or set-up, 3 inconclusive.'
@@ -22,6 +22,13 @@ test: ## the checks of every commit; the last line is the count
 
 layers: ## which layer freed what: every story on the tunnel with each layer alone
 	@scripts/layers
+
+N ?= 50
+leftovers: ## kill the harness N (50) times at random; nothing may be left; RUNAS=user as root
+	@LEFTOVERS_AS="$(RUNAS)" go test ./scenarios/leftovers -count=1 -v -timeout 4h -run NothingLeftBehind -rounds $(N)
+
+mutants: ## each planted leak must be caught and its holder named (NAMES="a b" for some)
+	@. scripts/path.sh && go build -buildvcs=false -o bin/mutate ./harness/cmd/mutate && exec bin/mutate run $(NAMES)
 
 lint: ## the checks that run nothing: format, vet, staticcheck, modules
 	@scripts/test lint

@@ -56,6 +56,22 @@ func (w *World) returning(ctx context.Context) error {
 	return w.served(ctx, target.Returning)
 }
 
+// Relogin starts the client that the fault killed again at once, before its window
+// has passed: the new login meets the old one. The window counts from the new login,
+// which a target may take for the old one's end.
+func (w *World) Relogin() {
+	w.t.Helper()
+	if w.Client.Running() {
+		w.abort(errors.New("log in again: the client still runs: inject a fault that ends it first"))
+	}
+	ctx, cancel := context.WithTimeoutCause(w.ctx, seconds(leak.ServiceLimit(w.suite.Settings)), errors.New("the client does not log in again"))
+	defer cancel()
+	if err := errors.Join(w.Client.Observer.Close(), w.startClient(ctx)); err != nil {
+		w.abort(err)
+	}
+	w.round.at = time.Now()
+}
+
 // newcomer lets a second client log in, serve, and leave in good order.
 func (w *World) newcomer(ctx context.Context) error {
 	i, err := w.deployment.StartClient(ctx, target.Newcomer)

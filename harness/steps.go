@@ -35,6 +35,9 @@ func (w *World) Inject(f fault.Fault) {
 	}
 	w.emit(record.Event{Kind: record.KindWindow, Window: &r.window})
 	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
+	if r.traffic == idle {
+		w.acknowledged()
+	}
 	w.expose()
 	for _, v := range r.visitors {
 		select {
@@ -93,6 +96,31 @@ func (w *World) expose() {
 		w.mu.Lock()
 		delete(r.exposed, r.fault.Place) // who is frozen can let go of nothing: its peer must
 		w.mu.Unlock()
+	}
+}
+
+// acknowledged waits until the kernels have acknowledged all that idle visitors were
+// sent: a delayed ACK (40 to 200 ms) would leave data in flight when the fault comes,
+// and the kernel would resend it instead of probing.
+func (w *World) acknowledged() {
+	w.t.Helper()
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		waiting := false
+		for _, p := range w.living() {
+			s, err := p.Sample(w.ctx)
+			if err != nil {
+				w.abort(fmt.Errorf("wait for acknowledgements: %w", err))
+			}
+			for _, c := range s.Sockets {
+				waiting = waiting || c.SendQ > 0
+			}
+		}
+		if !waiting {
+			return
+		}
+		if err := pause(w.ctx, poll); err != nil {
+			w.t.Fatalf("wait for acknowledgements: %v", err)
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ func Judge(r Round) record.Judgement {
 	case len(j.Survivors) > 0:
 		j.Verdict = record.Leak
 		j.Reason = fmt.Sprintf("%s outlived the window of %.3g s after %s", tally(j.Survivors), r.Window.Upper, r.Fault.Name)
-	case !back(j):
+	case !back(j, slices.ContainsFunc(r.Services, unserved)):
 		j.Verdict = record.Leak
 		j.Reason = fmt.Sprintf("%s, after %s was healed", shortfall(j), r.Fault.Name)
 	case o.Died != "":
@@ -132,9 +132,13 @@ func survivors(r Round, p Snapshots) []record.Survivor {
 
 func unserved(s record.Service) bool { return !s.OK }
 
-// back says whether G is at the baseline.
-func back(j record.Judgement) bool {
-	return !slices.ContainsFunc(j.Table, func(r record.Row) bool { return !r.OK })
+// back says whether G is at the baseline. A client that does not serve is not logged in
+// as it was in B: what it does meanwhile, waiting or dialling, is another signature and
+// no leak.
+func back(j record.Judgement, dark bool) bool {
+	return !slices.ContainsFunc(j.Table, func(r record.Row) bool {
+		return !r.OK && !(dark && r.Role == "client")
+	})
 }
 
 // shortfall says in a few words what G has too much of.

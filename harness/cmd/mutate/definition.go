@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/halfopen/halfopen/harness/record"
 )
 
 // definitions is the folder of the definitions, relative to the module.
@@ -20,17 +24,54 @@ type Definition struct {
 	Name string `yaml:"name" json:"name"`
 	// What leaks or hangs, and when, in one sentence.
 	What string `yaml:"what" json:"what"`
-	// Catches names the story that finds the leak, as ginkgo -focus takes it.
-	Catches string `yaml:"catches" json:"catches"`
+
+	// Focus is the story that must catch the leak, Misses one that must pass with
+	// the leak planted, for its fault is not the one meant for it; both as ginkgo
+	// -focus takes them. Misses may be missing.
+	Focus  string `yaml:"focus" json:"focus"`
+	Misses string `yaml:"misses,omitempty" json:"misses,omitempty"`
+	// Besides is the text of a finding that is not the leak: with it the story that
+	// misses may be INCONCLUSIVE ("SO_KEEPALIVE": the sockets tell that it is off).
+	Besides string `yaml:"besides,omitempty" json:"besides,omitempty"`
+	// Verdict is the one that the story must come to: LEAK, LATE or DEAD.
+	Verdict record.Verdict `yaml:"verdict" json:"verdict"`
+	// Holder are texts that the judgement must contain, each of them, in its reason,
+	// where, why, survivors or excesses. HeldBy is the role of the one process that
+	// may hold anything ("client"); any if it is "".
+	Holder []string `yaml:"holder" json:"holder"`
+	HeldBy string   `yaml:"held_by,omitempty" json:"held_by,omitempty"`
+	// Target is the file of the system under test, relative to the module; "" is the
+	// suite's own default. Env is added to the environment of its processes.
+	Target string            `yaml:"target,omitempty" json:"target,omitempty"`
+	Env    map[string]string `yaml:"env,omitempty" json:"env,omitempty"`
+
 	// Package is the folder of the package, relative to the module: "./tunnel".
 	Package string `yaml:"package" json:"package"`
+	// Place is the edit, or Edits are, where there are several.
+	Place `yaml:",inline"`
+	Edits []Place `yaml:"edits,omitempty" json:"edits,omitempty"`
+	// Declare is a file more for the package, without its package clause: imports and
+	// declarations that the edits need.
+	Declare string `yaml:"declare,omitempty" json:"declare,omitempty"`
+}
+
+// Place is one edit and where it is made.
+type Place struct {
 	// Func is the function that is edited, as stacks write it: "Serve",
 	// "Config.check", "(*Server).serveSession". Type parameters are left out.
-	Func string `yaml:"func" json:"func"`
-	Edit Edit   `yaml:"edit" json:"edit"`
+	Func string `yaml:"func,omitempty" json:"func,omitempty"`
+	Edit Edit   `yaml:"edit,omitempty" json:"edit,omitzero"`
 	// Imports are paths that the new statements need beside those that the file
 	// has already.
 	Imports []string `yaml:"imports,omitempty" json:"imports,omitempty"`
+}
+
+// places are all edits, in the order in which they are written.
+func (d Definition) places() []Place {
+	if d.Func != "" {
+		return append([]Place{d.Place}, d.Edits...)
+	}
+	return d.Edits
 }
 
 // Edit is exactly one change of a function's body. Statements are compared by
@@ -119,29 +160,61 @@ func readDefinition(file string) (Definition, error) {
 
 func (d Definition) check() error {
 	for _, field := range []struct{ name, value string }{
-		{"what", d.What}, {"catches", d.Catches}, {"package", d.Package}, {"func", d.Func},
+		{"what", d.What}, {"focus", d.Focus}, {"package", d.Package}, {"holder", strings.Join(d.Holder, "")},
 	} {
 		if strings.TrimSpace(field.value) == "" {
 			return fmt.Errorf("%s is missing", field.name)
 		}
 	}
+	if slices.Contains(d.Holder, "") {
+		return errors.New("holder: an empty text is in every judgement")
+	}
+	for _, field := range []struct{ name, value string }{{"focus", d.Focus}, {"misses", d.Misses}} {
+		if _, err := regexp.Compile(field.value); err != nil {
+			return fmt.Errorf("%s: %w", field.name, err)
+		}
+	}
+	if !slices.Contains([]record.Verdict{record.Leak, record.Late, record.Dead}, d.Verdict) {
+		return fmt.Errorf("verdict is %q, and a planted leak can be LEAK, LATE or DEAD", d.Verdict)
+	}
+	if d.Target != "" && !filepath.IsLocal(d.Target) {
+		return fmt.Errorf("target %q is not a file of this module", d.Target)
+	}
 	if local, ok := strings.CutPrefix(d.Package, "./"); !ok || !filepath.IsLocal(local) {
 		return fmt.Errorf("package %q is not a folder of this module, like ./tunnel", d.Package)
 	}
+	if d.Func == "" && (d.Edit != Edit{} || d.Imports != nil) {
+		return errors.New("func is missing")
+	}
+	if len(d.places()) == 0 {
+		return errors.New("edits is missing (or func and edit)")
+	}
+	for _, p := range d.places() {
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p Place) check() error {
+	if p.Func == "" {
+		return errors.New("edits: func is missing")
+	}
 	edits := 0
-	for _, text := range []string{d.Edit.Append, d.Edit.Prepend, d.Edit.Remove} {
+	for _, text := range []string{p.Edit.Append, p.Edit.Prepend, p.Edit.Remove} {
 		if text != "" {
 			edits++
 		}
 	}
-	if r := d.Edit.Replace; r != nil {
+	if r := p.Edit.Replace; r != nil {
 		edits++
 		if r.Old == "" || r.New == "" {
-			return errors.New("edit: replace needs old and new")
+			return fmt.Errorf("edit of %s: replace needs old and new", p.Func)
 		}
 	}
 	if edits != 1 {
-		return fmt.Errorf("edit: has %d of append, prepend, remove and replace, needs one", edits)
+		return fmt.Errorf("edit of %s: has %d of append, prepend, remove and replace, needs one", p.Func, edits)
 	}
 	return nil
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,30 +17,44 @@ import (
 
 var errNoFunc = errors.New("there is no func")
 
-// Apply edits source, the content of the file at path, as d says. The edit is
-// made in the text, not printed anew from the tree: comments and layout stay,
-// and //line directives keep the numbers of all lines that were there before.
-// The statements that are new have the number of the line where they are put
-// in, and those after it. The error is errNoFunc if the function is not here.
-func Apply(path string, source []byte, d Definition) ([]byte, error) {
+// Apply makes the edits in source, the content of the file at path. They are made
+// in the text, not printed anew from the tree: comments and layout stay, and //line
+// directives keep the numbers of all lines that were there before. The statements
+// that are new have the number of the line where they are put in, and those after
+// it. The error is errNoFunc if a function is not here; two edits of the same
+// statements are an error, too.
+func Apply(path string, source []byte, places []Place) ([]byte, error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, path, source, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		return nil, fmt.Errorf("parse source: %w", err)
 	}
-	fn, err := findFunc(file, d.Func)
-	if err != nil {
-		return nil, err
-	}
-	if fn.Body == nil {
-		return nil, fmt.Errorf("func %s has no body", d.Func)
-	}
 	p := patcher{path: path, source: source, file: fset.File(file.Pos())}
-	cut, err := p.cut(fn, d)
-	if err != nil {
-		return nil, err
+	var cuts []cut
+	var imports []string
+	for _, place := range places {
+		fn, err := findFunc(file, place.Func)
+		if err != nil {
+			return nil, err
+		}
+		if fn.Body == nil {
+			return nil, fmt.Errorf("func %s has no body", place.Func)
+		}
+		c, err := p.cut(fn, place)
+		if err != nil {
+			return nil, err
+		}
+		cuts = append(cuts, c)
+		imports = append(imports, place.Imports...)
 	}
-	patched := p.splice(importCut(p, file, d.Imports), cut)
+	// Stable: two edits that add at one place come in the order of the definition.
+	slices.SortStableFunc(cuts, func(a, b cut) int { return cmp.Compare(a.from, b.from) })
+	for i := 1; i < len(cuts); i++ {
+		if cuts[i].from < cuts[i-1].to {
+			return nil, fmt.Errorf("two edits meet in line %d", p.file.Line(p.file.Pos(cuts[i].from)))
+		}
+	}
+	patched := p.splice(append([]cut{importCut(p, file, imports)}, cuts...)...)
 	if _, err := parser.ParseFile(token.NewFileSet(), path, patched, parser.SkipObjectResolution); err != nil {
 		return nil, fmt.Errorf("parse patched source: %w", err)
 	}
@@ -101,12 +117,12 @@ type patcher struct {
 }
 
 // cut is the place and the text of the edit.
-func (p patcher) cut(fn *ast.FuncDecl, d Definition) (cut, error) {
-	e := d.Edit
+func (p patcher) cut(fn *ast.FuncDecl, place Place) (cut, error) {
+	e := place.Edit
 	switch {
 	case e.Append != "":
 		if fn.Type.Results != nil || !fallsOff(fn.Body) {
-			return cut{}, fmt.Errorf("append to func %s: control never comes to the end of its body; replace a statement", d.Func)
+			return cut{}, fmt.Errorf("append to func %s: control never comes to the end of its body; replace a statement", place.Func)
 		}
 		at := p.file.Offset(fn.Body.Rbrace)
 		return cut{from: at, to: at, text: e.Append}, checkStatements(e.Append)
@@ -123,7 +139,7 @@ func (p patcher) cut(fn *ast.FuncDecl, d Definition) (cut, error) {
 	}
 	statement, err := p.find(fn, old)
 	if err != nil {
-		return cut{}, fmt.Errorf("edit func %s: %w", d.Func, err)
+		return cut{}, fmt.Errorf("edit func %s: %w", place.Func, err)
 	}
 	return cut{from: p.file.Offset(statement.Pos()), to: p.file.Offset(statement.End()), text: text}, nil
 }
@@ -202,6 +218,7 @@ func importCut(p patcher, file *ast.File, paths []string) cut {
 	for _, path := range paths {
 		if quoted := strconv.Quote(path); !has[quoted] {
 			fmt.Fprintf(&text, "; import %s", quoted)
+			has[quoted] = true
 		}
 	}
 	at := p.file.Offset(file.Name.End())

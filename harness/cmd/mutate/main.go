@@ -5,7 +5,11 @@
 //	dir=$(mktemp -d)
 //	go build -overlay "$(mutate overlay parked-handler --dir "$dir")" ./tunnel/cmd/tunnel
 //
-// The exit status is 0, or 2 for any error.
+// Its other half runs the stories that must catch them:
+//
+//	mutate run [NAME...]
+//
+// The exit status is 0; 1 if a planted leak was not caught; 2 for any other error.
 package main
 
 import (
@@ -22,10 +26,15 @@ import (
 
 func main() {
 	cmd := command()
-	if err := cmd.Execute(); err != nil {
-		fmt.Fprintf(os.Stderr, "mutate: %v\n", err)
-		os.Exit(2)
+	err := cmd.Execute()
+	if err == nil {
+		return
 	}
+	fmt.Fprintf(os.Stderr, "mutate: %v\n", err)
+	if errors.Is(err, errMissed) {
+		os.Exit(1)
+	}
+	os.Exit(2)
 }
 
 func command() *cobra.Command {
@@ -36,10 +45,10 @@ func command() *cobra.Command {
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return errors.New("choose a command: list or overlay (see --help)")
+			return errors.New("choose a command: list, overlay or run (see --help)")
 		},
 	}
-	root.AddCommand(listCommand(), overlayCommand())
+	root.AddCommand(listCommand(), overlayCommand(), runCommand())
 	return root
 }
 

@@ -37,28 +37,27 @@ func buildAndRun(t *testing.T, d Definition) string {
 func TestEditsBuildAndRun(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		d    Definition
+		p    Place
 		want []string // regular expressions
 		not  []string
 	}{
-		{"append", Definition{Func: "(*server).serve", Edit: Edit{Append: "s.note(\"appended\", 1)\nif s.open > 0 {\n\tprintln(string(debug.Stack()))\n}"}, Imports: []string{"runtime/debug", "fmt"}},
+		{"append", Place{Func: "(*server).serve", Edit: Edit{Append: "s.note(\"appended\", 1)\nif s.open > 0 {\n\tprintln(string(debug.Stack()))\n}"}, Imports: []string{"runtime/debug", "fmt"}},
 			[]string{"(?s)served 1\nappended 1\n.*closed\n", `main\.go \(patched\):2\d `, `main\.go \(patched\):66 `}, nil},
-		{"prepend", Definition{Func: "(*server).serve", Edit: Edit{Prepend: `panic("planted")`}},
+		{"prepend", Place{Func: "(*server).serve", Edit: Edit{Prepend: `panic("planted")`}},
 			[]string{"planted", `main\.go \(patched\):19\s`, `main\.go \(patched\):57 `}, []string{"served"}},
-		{"remove", Definition{Func: "(*server).serve", Edit: Edit{Remove: "defer s.close()"}},
+		{"remove", Place{Func: "(*server).serve", Edit: Edit{Remove: "defer s.close()"}},
 			[]string{"served 1", `some 1`, `main\.go \(patched\):66 `}, []string{"closed"}},
-		{"replace in a one-line body", Definition{Func: "(*server).close", Edit: Edit{Replace: &Replacement{Old: "s.open--", New: "s.open += 41 // leaks\ns.note(\"left\", s.open)"}}},
+		{"replace in a one-line body", Place{Func: "(*server).close", Edit: Edit{Replace: &Replacement{Old: "s.open--", New: "s.open += 41 // leaks\ns.note(\"left\", s.open)"}}},
 			[]string{"served 1\nleft 42\nclosed", `main\.go \(patched\):66 `}, nil},
-		{"replace in a case, laid out otherwise", Definition{Func: "server.count", Edit: Edit{Replace: &Replacement{Old: "s.note(\n\"none\", // word\n0,\n)", New: `s.note("nothing", 0)`}}},
+		{"replace in a case, laid out otherwise", Place{Func: "server.count", Edit: Edit{Replace: &Replacement{Old: "s.note(\n\"none\", // word\n0,\n)", New: `s.note("nothing", 0)`}}},
 			[]string{"nothing 0", `main\.go \(patched\):66 `}, []string{"none"}},
-		{"a generic method", Definition{Func: "(*queue).add", Edit: Edit{Append: "q.items = append(q.items, item)"}},
+		{"a generic method", Place{Func: "(*queue).add", Edit: Edit{Append: "q.items = append(q.items, item)"}},
 			[]string{"panic: end 2"}, nil},
-		{"a file of this system", Definition{Func: "onThisSystem", Edit: Edit{Prepend: `println("patched here")`}},
+		{"a file of this system", Place{Func: "onThisSystem", Edit: Edit{Prepend: `println("patched here")`}},
 			[]string{"patched here\nlinux", `main\.go:66 `}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.d.Name, c.d.Package = "test", "./app"
-			out := buildAndRun(t, c.d)
+			out := buildAndRun(t, Definition{Name: "test", Package: "./app", Place: c.p})
 			for _, want := range c.want {
 				if !regexp.MustCompile(want).MatchString(out) {
 					t.Errorf("output lacks %s", want)
@@ -76,30 +75,84 @@ func TestEditsBuildAndRun(t *testing.T) {
 	}
 }
 
-func TestLostPlace(t *testing.T) {
+// Several edits in two files, one statement after the other in one of them, with a file
+// of declarations beside: lines keep their numbers in all.
+func TestSeveralEdits(t *testing.T) {
+	out := buildAndRun(t, Definition{Name: "test", Package: "./app",
+		Declare: "import \"strings\"\n\nfunc loud(s string) string { return strings.ToUpper(s) }\n\nfunc panicking() { panic(loud(\"bang\")) }",
+		Place:   Place{Func: "(*server).close", Edit: Edit{Replace: &Replacement{Old: "s.open--", New: `s.note(loud("one"), 1)`}}},
+		Edits: []Place{
+			{Func: "onThisSystem", Edit: Edit{Prepend: "defer panicking()"}},
+			{Func: "(*server).serve", Edit: Edit{Remove: "s.open++"}},
+			{Func: "(*server).close", Edit: Edit{Replace: &Replacement{Old: `fmt.Println("closed")`, New: `println(loud("two"), os.Getpid() > 0, len(debug.Stack()) > 0)`}}, Imports: []string{"runtime/debug"}},
+			{Func: "(*server).serve", Edit: Edit{Append: `s.note(loud("three"), s.open)`}, Imports: []string{"runtime/debug"}},
+		},
+	})
+	for _, want := range []string{"(?s)THREE 0\nONE 1\nTWO true true\n", `panic: BANG`, `planted\.go \(patched\):5 `, `system_linux\.go \(patched\):3\D`, `main\.go \(patched\):65 `} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("output lacks %s:\n%s", want, out)
+		}
+	}
+}
+
+func TestSeveralEditsRefused(t *testing.T) {
+	remove := func(s string) Place { return Place{Func: "server.count", Edit: Edit{Remove: s}} }
 	for _, c := range []struct {
 		name string
 		d    Definition
 		want string
 	}{
-		{"no such function", Definition{Func: "(*server).gone", Edit: Edit{Append: "select {}"}}, "no func (*server).gone in package ./app"},
-		{"receiver differs", Definition{Func: "server.serve", Edit: Edit{Append: "select {}"}}, "no func server.serve"},
-		{"function of a test", Definition{Func: "helper", Edit: Edit{Append: "select {}"}}, "no func helper"},
-		{"no such package", Definition{Package: "./gone", Func: "f", Edit: Edit{Append: "select {}"}}, "read package ./gone"},
-		{"no such statement", Definition{Func: "(*server).serve", Edit: Edit{Remove: "defer s.shut()"}}, "statement not found: defer s.shut()"},
-		{"part of a statement", Definition{Func: "(*server).serve", Edit: Edit{Remove: "s.close()"}}, "statement not found"},
-		{"statement twice", Definition{Func: "twice", Edit: Edit{Remove: `fmt.Println("again")`}}, "ambiguous, in lines 49, 51"},
-		{"end is never reached", Definition{Func: "loop", Edit: Edit{Append: "select {}"}}, "control never comes to the end"},
-		{"end is a return", Definition{Func: "server.count", Edit: Edit{Append: "select {}"}}, "control never comes to the end"},
-		{"no statement", Definition{Func: "loop", Edit: Edit{Prepend: "func {"}}, "parse statement"},
-		{"more than a body", Definition{Func: "loop", Edit: Edit{Prepend: "}\nfunc g() {"}}, "more than a body"},
+		{"the second finds no place", Definition{Edits: []Place{remove(`s.note("none", 0)`), remove("gone()")}}, "statement not found: gone()"},
+		{"they overlap", Definition{Edits: []Place{remove(`s.note("none", 0)`), remove("switch {\ncase s.open > 0:\ns.note(\"some\", 1)\ndefault:\ns.note(\"none\", 0)\n}")}}, "two edits meet in line 35"},
+		{"declarations do not parse", Definition{Edits: []Place{remove(`s.note("none", 0)`)}, Declare: "var"}, "parse declarations"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.d.Name = "test"
-			if c.d.Package == "" {
-				c.d.Package = "./app"
+			c.d.Name, c.d.Package = "test", "./app"
+			if _, err := WriteOverlay("testdata/tiny", t.TempDir(), c.d); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one with %q", err, c.want)
 			}
-			_, err := WriteOverlay("testdata/tiny", t.TempDir(), c.d)
+		})
+	}
+}
+
+func TestDeclareInATakenFile(t *testing.T) {
+	module := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(module, "app"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(module, "app", declared), []byte("package app\n\nfunc f() {}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := Definition{Name: "test", Package: "./app", Place: Place{Func: "f", Edit: Edit{Append: "select {}"}}, Declare: "var x int"}
+	if _, err := WriteOverlay(module, t.TempDir(), d); err == nil || !strings.Contains(err.Error(), "planted.go of its own") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestLostPlace(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		p    Place
+		want string
+	}{
+		{"no such function", Place{Func: "(*server).gone", Edit: Edit{Append: "select {}"}}, "no func (*server).gone in package ./app"},
+		{"receiver differs", Place{Func: "server.serve", Edit: Edit{Append: "select {}"}}, "no func server.serve"},
+		{"function of a test", Place{Func: "helper", Edit: Edit{Append: "select {}"}}, "no func helper"},
+		{"no such package", Place{Func: "f", Edit: Edit{Append: "select {}"}}, "read package ./gone"},
+		{"no such statement", Place{Func: "(*server).serve", Edit: Edit{Remove: "defer s.shut()"}}, "statement not found: defer s.shut()"},
+		{"part of a statement", Place{Func: "(*server).serve", Edit: Edit{Remove: "s.close()"}}, "statement not found"},
+		{"statement twice", Place{Func: "twice", Edit: Edit{Remove: `fmt.Println("again")`}}, "ambiguous, in lines 49, 51"},
+		{"end is never reached", Place{Func: "loop", Edit: Edit{Append: "select {}"}}, "control never comes to the end"},
+		{"end is a return", Place{Func: "server.count", Edit: Edit{Append: "select {}"}}, "control never comes to the end"},
+		{"no statement", Place{Func: "loop", Edit: Edit{Prepend: "func {"}}, "parse statement"},
+		{"more than a body", Place{Func: "loop", Edit: Edit{Prepend: "}\nfunc g() {"}}, "more than a body"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := Definition{Name: "test", Package: "./app", Place: c.p}
+			if c.p.Func == "f" {
+				d.Package = "./gone"
+			}
+			_, err := WriteOverlay("testdata/tiny", t.TempDir(), d)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one with %q", err, c.want)
 			}
@@ -108,15 +161,28 @@ func TestLostPlace(t *testing.T) {
 }
 
 func TestDefinitions(t *testing.T) {
-	const good = "name: m\nwhat: w\ncatches: c\npackage: ./app\nfunc: f\nedit: {append: 'select {}'}\n"
+	const good = "name: m\nwhat: w\nfocus: c\nverdict: LEAK\nholder: [h]\npackage: ./app\nfunc: f\nedit: {append: 'select {}'}\n"
 	for _, c := range []struct{ name, text, want string }{
 		{"good", good, ""},
 		{"unknown field", good + "files: x\n", "field files not found"},
 		{"other name", strings.Replace(good, "name: m", "name: n", 1), `name is "n"`},
-		{"no story", strings.Replace(good, "catches: c", "catches: ''", 1), "catches is missing"},
+		{"no story", strings.Replace(good, "focus: c", "focus: ''", 1), "focus is missing"},
 		{"outside", strings.Replace(good, "./app", "./../app", 1), "not a folder of this module"},
 		{"two edits", strings.Replace(good, "{append", "{remove: x, append", 1), "has 2 of"},
 		{"no edit", strings.Replace(good, "append: 'select {}'", "", 1), "has 0 of"},
+		{"several edits", strings.Replace(good, "func: f\nedit: {append: 'select {}'}", "edits: [{func: f, edit: {append: 'select {}'}}, {func: g, edit: {remove: x}, imports: [os]}]", 1), ""},
+		{"everything", good + "misses: m\nbesides: b\nheld_by: server\ntarget: scenarios/targets/t.yaml\nenv: {GOGC: \"off\"}\ndeclare: var x int\nedits: [{func: g, edit: {remove: x}}]\n", ""},
+		{"one of several is empty", good + "edits: [{func: g, edit: {}}]\n", "edit of g: has 0 of"},
+		{"one of several is nowhere", good + "edits: [{edit: {remove: x}}]\n", "edits: func is missing"},
+		{"nowhere", strings.Replace(good, "func: f\n", "", 1), "func is missing"},
+		{"nothing", strings.Replace(good, "func: f\nedit: {append: 'select {}'}\n", "", 1), "edits is missing"},
+		{"no holder", strings.Replace(good, "[h]", "[]", 1), "holder is missing"},
+		{"a holder that is everywhere", strings.Replace(good, "[h]", "[h, '']", 1), "in every judgement"},
+		{"a leak that passes", strings.Replace(good, "LEAK", "PASS", 1), `verdict is "PASS"`},
+		{"no verdict", strings.Replace(good, "verdict: LEAK\n", "", 1), `verdict is ""`},
+		{"focus does not parse", strings.Replace(good, "focus: c", "focus: 'c('", 1), "focus: error parsing"},
+		{"misses does not parse", good + "misses: 'c('\n", "misses: error parsing"},
+		{"target elsewhere", good + "target: ../t.yaml\n", "not a file of this module"},
 		{"half a replace", strings.Replace(good, "append: 'select {}'", "replace: {old: x}", 1), "needs old and new"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -184,6 +250,7 @@ func TestMutantsApply(t *testing.T) {
 	}
 	for _, d := range all {
 		t.Run(d.Name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := os.Stat(filepath.Join(module, d.Package)); os.IsNotExist(err) {
 				t.Skipf("there is no %s yet", d.Package)
 			}
