@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -126,11 +127,16 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 	if name == "" {
 		name = "scenarios"
 	}
-	// The head first, for it takes a while: no folder is there without one.
+	// The head first, for it takes a while: no folder is there without one. Nor is
+	// one made for a suite that was interrupted.
 	head := Head(s.Root, name, replay("", s.Target, mutant), mutant, ginkgo.GinkgoRandomSeed(), t)
+	if ctx.Err() != nil {
+		return s, context.Cause(ctx)
+	}
 	if s.Dir, err = RunFolder(s.Root, name, s.Began); err != nil {
 		return s, err
 	}
+	shared = s // finish has to know of the folder, whatever comes between
 	return s, note(s.Dir, append([]record.Event{head}, events...))
 }
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Makes this machine ready for halfopen: see usage below.
 set -euo pipefail
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 usage() {
 	cat <<'TEXT'
