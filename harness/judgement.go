@@ -91,15 +91,17 @@ func (w *World) judge(processes []*Process) record.Judgement {
 }
 
 // baseline takes snapshot G: as soon as every process is quiescent and back at its
-// baseline, or at the end of the grace. It returns how long that took, in seconds.
+// baseline, or at the end of the grace. It returns how long that took, in seconds; -1 if it
+// never was.
 func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 	w.t.Helper()
 	r := w.round
 	start := time.Now()
 	end := start.Add(seconds(settle.Last))
 	last := map[string]record.Sample{}
+	back := true
 	for {
-		back := true
+		back = true
 		for _, p := range processes {
 			if !p.Running() || r.snapshots[p.Role].B.PID != p.PID() {
 				continue
@@ -114,7 +116,7 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 			s := r.snapshots[p.Role]
 			s.G = g
 			if r.outcome.Returned >= 0 { // else it is a leak already, and will not be back
-				rows, _ := leak.Excesses(s.B, s.E, s.F, g)
+				rows, _ := s.Excesses()
 				for _, row := range rows {
 					back = back && row.OK
 				}
@@ -130,6 +132,9 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 		}
 	}
 	took := time.Since(start).Seconds()
+	if !back {
+		took = -1
+	}
 	for _, p := range processes {
 		if g, ok := last[p.Role]; ok {
 			w.weigh(p, &g, end)

@@ -59,21 +59,33 @@ func (w *World) begin(ctx context.Context, cycle int) error {
 	if w.round != nil {
 		w.round.stopSampler()
 	}
+	before := map[string]record.Sample{} // G of a round that came back to its baseline
+	if w.round != nil && w.round.verdict == record.Pass {
+		for role, s := range w.round.snapshots {
+			before[role] = s.G
+		}
+	}
 	w.mu.Lock()
 	w.round = r
 	w.mu.Unlock()
+	sampling := false
+	defer func() {
+		if !sampling { // also where a record that cannot be written fails the spec
+			close(r.stopped)
+		}
+	}()
 	for _, p := range []*Process{w.Server, w.Client} {
 		s, err := quiescent(ctx, p)
 		if err == nil {
 			err = p.weigh(ctx, &s)
 		}
 		if err != nil {
-			close(r.stopped)
 			return fmt.Errorf("take snapshot B: %w", err)
 		}
-		r.snapshots[p.Role] = &leak.Snapshots{B: s}
+		r.snapshots[p.Role] = &leak.Snapshots{B: s, Before: before[p.Role]}
 		w.emit(record.Event{Kind: record.KindSnapshot, At: s.At, Snapshot: &record.Snapshot{Label: record.Baseline, Sample: s}})
 	}
+	sampling = true
 	go w.sample(r)
 	return nil
 }

@@ -182,12 +182,20 @@ const warmUpVisitors = 4
 // abort records that the spec could not be set up, and fails it.
 func (w *World) abort(err error) {
 	w.t.Helper()
-	if w.ctx.Err() == nil {
-		w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{
-			Verdict: record.Inconclusive, Reason: err.Error(), Returned: -1,
-		}})
+	j := record.Judgement{Verdict: record.Inconclusive, Reason: err.Error(), Returned: -1}
+	if w.round != nil {
+		w.living() // notes a process that ended by itself
+		if died := w.round.outcome.Died; died != "" {
+			j.Verdict, j.Reason = record.Dead, died
+		}
 	}
-	w.t.Fatalf("%s: %v", record.Inconclusive, err)
+	if w.ctx.Err() == nil {
+		w.emit(record.Event{Kind: record.KindVerdict, Verdict: &j})
+		if w.round != nil {
+			w.round.judged, w.round.verdict = true, j.Verdict
+		}
+	}
+	w.t.Fatalf("%s: %s", j.Verdict, j.Reason)
 }
 
 // close ends the spec: faults healed, visitors gone, processes killed, hosts down.
@@ -206,10 +214,10 @@ func (w *World) close() {
 		}
 		errs = append(errs, r.heal(ctx))
 		closeAll(r.visitors)
-		if r.injected && !r.judged && w.ctx.Err() == nil {
+		if !r.judged && w.ctx.Err() == nil {
 			w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{
 				Verdict: record.Inconclusive, Returned: -1, FaultEvents: r.events,
-				Reason: "the spec ended before ExpectClean judged its fault",
+				Reason: "the spec ended before ExpectClean judged anything",
 			}})
 		}
 	}

@@ -229,8 +229,12 @@ func drawOutcome(o record.Outcome) string {
 	if o.Returned >= 0 {
 		text += "; last: " + seconds(o.Returned)
 	}
-	return text + fmt.Sprintf("; back at the baseline %s after the visitors had left. A ready thread of this machine waited for %s at most, and some thread waited for a CPU in %.0f %% of the time",
-		seconds(o.SettledAfter), seconds(o.Starved), 100*o.Pressure)
+	back := "never back at the baseline"
+	if o.SettledAfter >= 0 {
+		back = "back at the baseline " + seconds(o.SettledAfter) + " after everybody had left"
+	}
+	return text + fmt.Sprintf("; %s. A ready thread of this machine waited for %s at most, and some thread waited for a CPU in %.0f %% of the time",
+		back, seconds(o.Starved), 100*o.Pressure)
 }
 
 func drawRow(row record.Row) rowView {

@@ -92,7 +92,7 @@ func tell(events []record.Event, cut bool) *story {
 		sp.add(e)
 	}
 	for _, sp := range s.specs {
-		if j, missing := sp.missing(); missing {
+		if j, missing := sp.missing(s.finished()); missing {
 			e := record.Event{At: sp.last(), Kind: record.KindVerdict, Spec: sp.id, Verdict: &j}
 			events = append(events, e)
 			sp.add(&e)
@@ -176,9 +176,14 @@ func (sp *spec) last() time.Time {
 	return last
 }
 
+// finished says whether the run came to its end, and was not interrupted.
+func (s *story) finished() bool {
+	return slices.ContainsFunc(s.finish, func(f record.Finish) bool { return f.Reason == "done" })
+}
+
 // missing is the judgement that the record lacks: of a spec that ended without
 // one, or that failed although the judge found nothing.
-func (sp *spec) missing() (record.Judgement, bool) {
+func (sp *spec) missing(finished bool) (record.Judgement, bool) {
 	worst, judged := record.Skipped, false
 	for _, r := range sp.rounds {
 		for _, j := range r.judgements {
@@ -198,6 +203,10 @@ func (sp *spec) missing() (record.Judgement, bool) {
 		return j, false
 	case "":
 		j.Reason = "nothing was judged: the record ends before this spec does"
+		if judged && finished {
+			j.Reason = "the spec never ended: its process died under it"
+			return j, worst == record.Pass || worst == record.Skipped
+		}
 		return j, !judged
 	case "interrupted", "aborted":
 		j.Reason = "nothing was judged: the spec was interrupted"

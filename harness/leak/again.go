@@ -39,10 +39,16 @@ func Cases(events []record.Event) []Case {
 		k := key{e.Spec, e.Cycle}
 		if rounds[k] == nil {
 			rounds[k] = &gathered{samples: map[string]*Snapshots{}}
+			if last := rounds[key{e.Spec, e.Cycle - 1}]; last != nil && last.passed {
+				for role, s := range last.samples {
+					rounds[k].samples[role] = &Snapshots{Before: s.G}
+				}
+			}
 		}
 		g := rounds[k]
 		g.add(e)
 		if e.Verdict != nil && g.outcome {
+			g.passed = e.Verdict.Verdict == record.Pass
 			c := Case{Spec: e.Spec, Name: names[e.Spec], Cycle: e.Cycle, Round: g.round, Stored: *e.Verdict}
 			c.Round.Settings, c.Round.Settle = settings, SettleWindow(settings)
 			for _, role := range g.round.Outcome.Judged {
@@ -61,6 +67,7 @@ type gathered struct {
 	round   Round
 	samples map[string]*Snapshots
 	outcome bool
+	passed  bool
 }
 
 func (g *gathered) add(e record.Event) {

@@ -1,6 +1,7 @@
 package leak
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -28,6 +29,23 @@ const starving = 0.5
 // Snapshots are the four samples of one process.
 type Snapshots struct {
 	B, E, F, G record.Sample
+	// Before is G of the round before, in a soak, if that round was a PASS: what came
+	// between it and B came with no load, and counts as this round's.
+	Before record.Sample
+}
+
+// floor is B with the counts that the round must come back to.
+func (s Snapshots) floor() record.Sample {
+	b := s.B
+	if s.Before.PID == b.PID {
+		b.FDs, b.Sockets, b.Groups = s.Before.FDs, s.Before.Sockets, s.Before.Groups
+	}
+	return b
+}
+
+// Excesses compares G with the floor of the round.
+func (s Snapshots) Excesses() ([]record.Row, []record.Excess) {
+	return Excesses(s.floor(), s.E, s.F, s.G)
 }
 
 // Judge says what a round proves.
@@ -51,11 +69,15 @@ func Judge(r Round) record.Judgement {
 			j.Survivors = append(j.Survivors, v)
 		}
 		j.Differences = append(j.Differences, Differences(r.Settings, p.E)...)
-		rows, excess := Excesses(p.B, p.E, p.F, p.G)
+		rows, excess := p.Excesses()
 		j.Table = append(j.Table, rows...)
 		j.Excess = append(j.Excess, excess...)
 	}
 	switch {
+	case o.Died != "" && len(j.Survivors) == 0:
+		// Its peer has nobody to log in to: G is not at rest as B was.
+		j.Verdict = record.Dead
+		j.Reason = o.Died
 	case !r.Fault.Bit:
 		j.Verdict = record.Inconclusive
 		j.Reason = fmt.Sprintf("the fault did not bite: %s: %s", r.Fault.Name, r.Fault.Witness)
@@ -67,10 +89,7 @@ func Judge(r Round) record.Judgement {
 		j.Reason = fmt.Sprintf("%s outlived the window of %.3g s after %s", tally(j.Survivors), r.Window.Upper, r.Fault.Name)
 	case !back(j, slices.ContainsFunc(r.Services, unserved)):
 		j.Verdict = record.Leak
-		j.Reason = fmt.Sprintf("%s, after %s was healed", shortfall(j), r.Fault.Name)
-	case o.Died != "":
-		j.Verdict = record.Dead
-		j.Reason = o.Died
+		j.Reason = fmt.Sprintf("after %s was healed, %s", r.Fault.Name, shortfall(j))
 	case r.Window.Survive && o.First >= 0:
 		j.Verdict = record.Dead
 		j.Reason = fmt.Sprintf("a connection was given up %.3g s after %s, which a healthy one survives", o.First, r.Fault.Name)
@@ -100,11 +119,17 @@ func Judge(r Round) record.Judgement {
 		j.Verdict = record.Pass
 		j.Reason = fmt.Sprintf("%d connections went through %s; the last was gone after %.1f s of the window of %.3g s", r.Fault.Exposures, r.Fault.Name, o.Returned, r.Window.Upper)
 	}
+	if j.Verdict == record.Pass && len(r.Services) == 0 {
+		j.Reason += "; service after the heal was not asked for"
+	}
 	if j.Verdict == record.Inconclusive && o.Starved > starving {
 		j.Reason += fmt.Sprintf("; the machine itself stood still for up to %.3g s", o.Starved)
 	}
 	if j.Verdict == record.Leak {
 		j.Where, j.Why = where(j), why(j)
+		if j.Where == "" {
+			j.Where = held(r.Processes)
+		}
 	}
 	return j
 }
@@ -149,7 +174,7 @@ func shortfall(j record.Judgement) string {
 			parts = append(parts, describe(r))
 		}
 	}
-	return strings.Join(parts, ", ")
+	return "more is held than before: " + strings.Join(parts, ", ")
 }
 
 // tally counts survivors: "server: 3 sockets and 1 goroutine".
@@ -201,6 +226,43 @@ func where(j record.Judgement) string {
 	if len(j.Survivors) > 0 {
 		s := j.Survivors[0]
 		return fmt.Sprintf("%s: pid %d, fd %d", s.Role, s.PID, s.FD.Number)
+	}
+	return ""
+}
+
+// held names a descriptor that is in G and was not in B, of a process that has too
+// many: a socket that is no living connection before the rest, of those the one with
+// the lowest number. "" if there is none.
+func held(processes []Snapshots) string {
+	for _, p := range processes {
+		rows, _ := p.Excesses()
+		if !slices.ContainsFunc(rows, func(r record.Row) bool { return !r.OK && r.Unit == "" }) {
+			continue
+		}
+		before, sockets := map[uint64]bool{}, map[uint64]record.Socket{}
+		for _, d := range p.B.FDs {
+			before[d.Inode] = true
+		}
+		for _, c := range p.G.Sockets {
+			sockets[c.Inode] = c
+		}
+		rest, living := "", ""
+		for _, d := range p.G.FDs {
+			c, ok := sockets[d.Inode]
+			switch {
+			case before[d.Inode]:
+			case ok && c.State == "ESTABLISHED": // likely the new session
+				living = cmp.Or(living, fmt.Sprintf("%s: pid %d, fd %d, %s -> %s", p.G.Role, p.G.PID, d.Number, c.Local, c.Remote))
+			case ok:
+				return fmt.Sprintf("%s: pid %d, fd %d, %s -> %s %s", p.G.Role, p.G.PID, d.Number, c.Local, c.Remote, c.State)
+			default:
+				rest = cmp.Or(rest, fmt.Sprintf("%s: pid %d, fd %d, %s", p.G.Role, p.G.PID, d.Number, d.Target))
+			}
+		}
+		rest = cmp.Or(rest, living)
+		if rest != "" {
+			return rest
+		}
 	}
 	return ""
 }

@@ -138,10 +138,10 @@ func TestJudge(t *testing.T) {
 			p := &r.Processes[0]
 			p.B = holdings(0, session(8, 108, 18, "1"), goroutine(5, "select", nil, own+"(*a).loop"))
 			p.G = holdings(8, session(8, 208, 28, "2"), goroutine(6, "select", nil, own+"(*b).loop"))
-		}, record.Leak, []string{"1 goroutines more than before", "(*b).loop"}},
+		}, record.Leak, []string{"server goroutines +1", "(*b).loop"}},
 		{"descriptor left by the heal", func(r *Round) {
 			r.Processes[0].G = holdings(8, session(8, 208, 28, "2"), descriptor(30, 300))
-		}, record.Leak, []string{"1 fds more than before"}},
+		}, record.Leak, []string{"server fds +1", "pid 7, fd 30, socket:[x]"}},
 		{"fault without effect excuses everything", func(r *Round) {
 			r.Fault.Bit = false
 			r.Processes[0].F = r.Processes[0].E
@@ -175,13 +175,34 @@ func TestJudge(t *testing.T) {
 		{"the sockets are as the file says", func(r *Round) {
 			tell(r, record.Options{Protocol: 6, Keepalive: true, KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 5})
 		}, record.Pass, nil},
-		{"memory grew", func(r *Round) { weigh(r, 5<<20, 8<<20) }, record.Leak, []string{"3.0 MiB more RssAnon"}},
+		{"memory grew", func(r *Round) { weigh(r, 5<<20, 8<<20) }, record.Leak, []string{"server RssAnon +3.0 MiB"}},
 		{"memory grew a little", func(r *Round) { weigh(r, 5<<20, 7<<20) }, record.Pass, nil},
 		{"a tenth of much memory", func(r *Round) { weigh(r, 50<<20, 55<<20) }, record.Pass, nil},
 		{"memory of a target that cannot free it", func(r *Round) {
 			weigh(r, 5<<20, 50<<20)
 			r.Processes[0].G.Memory.Freed = false
 		}, record.Pass, nil},
+		{"the server died, and its client has nobody to log in to", func(r *Round) {
+			r.Outcome.Died = "the server ended by itself: signal: killed"
+			r.Processes[0].G = holdings(8, session(8, 208, 28, "2"), goroutine(30, "select", nil, own+"(*Client).reconnect"))
+		}, record.Dead, []string{"by itself"}},
+		{"a client that cannot log in holds something else, not more", func(r *Round) {
+			client := Snapshots{B: holdings(0, session(8, 108, 18, "1")), E: holdings(1, session(8, 108, 18, "1")), F: holdings(6), G: holdings(8, goroutine(30, "select", nil, own+"(*Client).reconnect"))}
+			for _, s := range []*record.Sample{&client.B, &client.E, &client.F, &client.G} {
+				s.Role = "client"
+			}
+			r.Processes = append(r.Processes, client)
+			r.Services[0] = record.Service{Client: "returning", Limit: 9, Error: "503"}
+		}, record.Dead, []string{"no service for the returning client"}},
+		{"what came between two rounds of a soak counts for the later", func(r *Round) {
+			p := &r.Processes[0]
+			p.Before = p.B
+			late := goroutine(40, "select (no cases)", nil, own+"late")
+			late(&p.B)
+			late(&p.E)
+			late(&p.F)
+			late(&p.G)
+		}, record.Leak, []string{"server goroutines +1", "late"}},
 		{"leak goes before dead and late", func(r *Round) {
 			r.Outcome.Returned, r.Outcome.Died = 9, "the server ended"
 			r.Processes[0].F = holdings(15, descriptor(8, 108))

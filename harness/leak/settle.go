@@ -189,7 +189,7 @@ func Alike(x, y record.Sample) bool {
 // describe tells a row that is not back at its baseline in a few words.
 func describe(r record.Row) string {
 	if r.Unit == "bytes" {
-		return fmt.Sprintf("%s: %.1f MiB more %s than before", r.Role, r.Excess/(1<<20), r.Resource)
+		return fmt.Sprintf("%s %s +%.1f MiB", r.Role, r.Resource, r.Excess/(1<<20))
 	}
-	return fmt.Sprintf("%s: %.0f %s more than before", r.Role, r.Excess, r.Resource)
+	return fmt.Sprintf("%s %s +%.0f", r.Role, r.Resource, r.Excess)
 }

@@ -234,8 +234,8 @@ type Outcome struct {
 	// -1 for none.
 	Returned float64 `json:"returned"`
 	First    float64 `json:"first"`
-	// SettledAfter is how many seconds it took from the departure of all visitors
-	// to the baseline.
+	// SettledAfter is how many seconds it took to the baseline, from when service was
+	// back and everybody had left; -1 for never.
 	SettledAfter float64 `json:"settled_after"`
 	// Starved is the longest time for which this machine let a ready thread wait,
 	// in seconds; Pressure the share of the time in which some thread waited.
