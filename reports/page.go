@@ -81,7 +81,7 @@ func pageHTML(s *story) ([]byte, error) {
 
 // banner is the worst judgement's story, and what is odd about the record.
 func (p *page) banner(s *story) {
-	if worst := s.byHarm(); len(worst) > 0 && s.summary.Verdict != record.Pass && worst[0].worst != nil {
+	if worst := s.byHarm(); len(worst) > 0 && s.summary.Verdict != record.Pass && worst[0].worst != nil && worst[0].verdict == s.summary.Verdict {
 		sp := worst[0]
 		j := sp.worst.judgement()
 		where, link := sp.head.Name, fmt.Sprintf("s%d", sp.number)

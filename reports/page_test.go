@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/halfopen/halfopen/harness/record"
 )
 
 // check parses the page and looks at what must hold for each: balanced tags, no
@@ -179,5 +181,19 @@ func TestParallelSpecsAndASecondRun(t *testing.T) {
 	check(t, page)
 	if s.Verdict != "LEAK" || s.Cycles != 4 || !strings.Contains(page, "make soak DURATION=2h") || !strings.Contains(page, ">make test<") {
 		t.Errorf("summary %+v, or a command is missing", s)
+	}
+}
+
+// A run whose every spec passed, but whose detector missed a known leak, says so: its
+// reason is not the sentence of a spec that passed.
+func TestBlindDetectorIsTheReason(t *testing.T) {
+	b := passRun(t)
+	b.add("", 0, record.Event{Kind: record.KindCheck, Check: &record.Check{What: "a known leak", Error: "round 1 was missed"}})
+	s, page := mustWrite(t, b.write())
+	if s.Verdict != record.Inconclusive || !strings.Contains(s.Reason, "round 1 was missed") {
+		t.Errorf("summary is %s: %s", s.Verdict, s.Reason)
+	}
+	if !strings.Contains(text(page), "failed its self-check: round 1 was missed") {
+		t.Error("the page does not say what was missed")
 	}
 }

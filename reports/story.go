@@ -100,8 +100,9 @@ func tell(events []record.Event, cut bool) *story {
 		sp.close()
 	}
 	s.summary = leak.Summarize(events)
-	if worst := s.byHarm(); len(worst) > 0 && worst[0].worst != nil && s.summary.Verdict != record.Pass {
-		// The sentence and the story below it are one and the same spec's.
+	if worst := s.byHarm(); len(worst) > 0 && worst[0].worst != nil && s.summary.Verdict != record.Pass && worst[0].verdict == s.summary.Verdict {
+		// The sentence and the story below it are one and the same spec's. A run that
+		// is worse than all of its specs has a reason of its own: the self-check.
 		s.summary.Reason = worst[0].worst.judgement().Reason
 	}
 	if cut {
