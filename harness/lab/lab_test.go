@@ -280,15 +280,3 @@ func TestStartNamesWhatIsMissing(t *testing.T) {
 		t.Errorf("a name was dialled: %v", err)
 	}
 }
-
-func BenchmarkBehindNAT(b *testing.B) {
-	for b.Loop() {
-		l, err := BehindNAT()
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := l.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
