@@ -103,26 +103,24 @@ func (s *session) status(name string, want SockOpts, streams bool) sessionStatus
 	return out
 }
 
-// checkAdmin refuses addresses that others could reach.
-func checkAdmin(address string) error {
+// adminAddress refuses addresses that others could reach; none at all is fine.
+func adminAddress(wrong *ConfigError, address string) {
+	if address == "" {
+		return
+	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return setupf("admin address %q is not IP:PORT", address)
+		wrong.add("admin", "admin address %q is not IP:PORT", address)
+	} else if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+		wrong.add("admin", "admin address %q is not on loopback: its pages show everything, choose 127.0.0.1:PORT", address)
 	}
-	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
-		return setupf("admin address %q is not on loopback: its pages show everything, choose 127.0.0.1:PORT", address)
-	}
-	return nil
 }
 
-// startAdmin serves the pages on address until stop; with an empty address it
-// returns nil.
+// startAdmin serves the pages on address, which adminAddress has seen, until stop;
+// with an empty address it returns nil.
 func startAdmin(address, role string, free bool, log *slog.Logger, about subject) (*admin, error) {
 	if address == "" {
 		return nil, nil
-	}
-	if err := checkAdmin(address); err != nil {
-		return nil, err
 	}
 	ln, err := listen(address, "--admin")
 	if err != nil {

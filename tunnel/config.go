@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,6 +26,38 @@ func (e setupError) Unwrap() []error { return []error{e.error, ErrSetup} }
 
 func setupf(format string, args ...any) error {
 	return setupError{fmt.Errorf(format, args...)}
+}
+
+// Problem is one setting that makes no sense.
+type Problem struct {
+	Option string // as the command line and the config file call it: "heartbeat"
+	Text   string // what is wrong, and what to do
+}
+
+// ConfigError is an ErrSetup: everything that is wrong with a Config.
+type ConfigError []Problem
+
+// Error is all of it in one line.
+func (e ConfigError) Error() string {
+	var texts []string
+	for _, p := range e {
+		texts = append(texts, p.Text)
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (e ConfigError) Unwrap() error { return ErrSetup }
+
+func (e *ConfigError) add(option, format string, args ...any) {
+	*e = append(*e, Problem{option, fmt.Sprintf(format, args...)})
+}
+
+// orNil is nil when nothing is wrong.
+func (e ConfigError) orNil() error {
+	if len(e) == 0 {
+		return nil
+	}
+	return e
 }
 
 // KeepAlive is the kernel's TCP keepalive of a connection. The kernel gives up
@@ -64,18 +97,18 @@ type Liveness struct {
 }
 
 // duration fills one field with its default and checks it.
-func duration(errs *[]string, name string, d *time.Duration, def time.Duration, offAllowed bool) {
+func duration(wrong *ConfigError, name string, d *time.Duration, def time.Duration, offAllowed bool) {
 	switch {
 	case *d == 0:
 		*d = def
 	case *d == Off && offAllowed:
 	case *d < time.Millisecond:
-		*errs = append(*errs, fmt.Sprintf("%s is %v; it must be at least 1ms", name, *d))
+		wrong.add(name, "%s is %v; it must be at least 1ms", name, *d)
 	}
 }
 
 // keepAlive does the same for a keepalive.
-func keepAlive(errs *[]string, name string, k *KeepAlive) {
+func keepAlive(wrong *ConfigError, name string, k *KeepAlive) {
 	if *k == (KeepAlive{}) {
 		*k = KeepAlive{Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 6}
 	}
@@ -89,33 +122,28 @@ func keepAlive(errs *[]string, name string, k *KeepAlive) {
 		return d >= time.Second && d <= math.MaxInt16*time.Second && d%time.Second == 0
 	}
 	if !seconds(k.Idle) || !seconds(k.Interval) || k.Count < 1 || k.Count > 127 {
-		*errs = append(*errs, fmt.Sprintf("%s is %v/%v/%d; it must be idle/interval/count: whole seconds from 1s, count from 1 to 127", name, k.Idle, k.Interval, k.Count))
+		wrong.add(name, "%s is %v/%v/%d; it must be idle/interval/count: whole seconds from 1s, count from 1 to 127", name, k.Idle, k.Interval, k.Count)
 	}
 }
 
 // fill sets the defaults and refuses what makes no sense.
-func (l *Liveness) fill() error {
-	var errs []string
+func (l *Liveness) fill(wrong *ConfigError) {
 	if l.Heartbeat == Off && l.HeartbeatDeadline == 0 {
 		l.HeartbeatDeadline = Off
 	}
-	duration(&errs, "heartbeat", &l.Heartbeat, 5*time.Second, true)
-	duration(&errs, "heartbeat-deadline", &l.HeartbeatDeadline, 15*time.Second, true)
-	keepAlive(&errs, "session-keepalive", &l.SessionKeepAlive)
-	duration(&errs, "session-user-timeout", &l.SessionUserTimeout, 15*time.Second, true)
-	keepAlive(&errs, "edge-keepalive", &l.EdgeKeepAlive)
-	duration(&errs, "edge-user-timeout", &l.EdgeUserTimeout, 45*time.Second, true)
-	duration(&errs, "flush", &l.Flush, 10*time.Second, true)
-	duration(&errs, "handshake", &l.Handshake, 10*time.Second, false)
-	duration(&errs, "dial", &l.Dial, 10*time.Second, false)
-	duration(&errs, "half-close", &l.HalfClose, 60*time.Second, true)
+	duration(wrong, "heartbeat", &l.Heartbeat, 5*time.Second, true)
+	duration(wrong, "heartbeat-deadline", &l.HeartbeatDeadline, 15*time.Second, true)
+	keepAlive(wrong, "session-keepalive", &l.SessionKeepAlive)
+	duration(wrong, "session-user-timeout", &l.SessionUserTimeout, 15*time.Second, true)
+	keepAlive(wrong, "edge-keepalive", &l.EdgeKeepAlive)
+	duration(wrong, "edge-user-timeout", &l.EdgeUserTimeout, 45*time.Second, true)
+	duration(wrong, "flush", &l.Flush, 10*time.Second, true)
+	duration(wrong, "handshake", &l.Handshake, 10*time.Second, false)
+	duration(wrong, "dial", &l.Dial, 10*time.Second, false)
+	duration(wrong, "half-close", &l.HalfClose, 60*time.Second, true)
 	if l.HeartbeatDeadline != Off && (l.Heartbeat == Off || l.HeartbeatDeadline <= l.Heartbeat) {
-		errs = append(errs, fmt.Sprintf("heartbeat-deadline %v would end healthy idle sessions: it must be longer than heartbeat (%v), or off", l.HeartbeatDeadline, show(l.Heartbeat)))
+		wrong.add("heartbeat-deadline", "heartbeat-deadline %v would end healthy idle sessions: it must be longer than heartbeat (%v), or off", l.HeartbeatDeadline, show(l.Heartbeat))
 	}
-	if len(errs) > 0 {
-		return setupf("%s", strings.Join(errs, "; "))
-	}
-	return nil
 }
 
 func show(d time.Duration) string {
@@ -146,30 +174,29 @@ type ServerConfig struct {
 }
 
 func (c *ServerConfig) fill() error {
-	if err := c.Liveness.fill(); err != nil {
-		return err
-	}
+	var wrong ConfigError
+	c.Liveness.fill(&wrong)
 	fallback(&c.Listen, "0.0.0.0:4443")
 	fallback(&c.HTTP, "0.0.0.0:8080")
 	fallback(&c.TCPHost, "0.0.0.0")
-	fallback(&c.MaxPreAuth, 1024)
-	fallback(&c.MaxStreams, 4096)
+	limit(&wrong, "max-pre-auth", &c.MaxPreAuth, 1024)
+	limit(&wrong, "max-streams", &c.MaxStreams, 4096)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
 	if c.Cert == "" || c.Key == "" {
-		return setupf("no certificate: give --cert and --key ('tunnel cert' makes them)")
+		wrong.add("cert", "no certificate: give --cert and --key ('tunnel cert' makes them)")
 	}
 	if len(c.Tokens) == 0 {
-		return setupf("no token: give --token SECRET=NAME[,NAME...][,PORT...] at least once")
+		wrong.add("token", "no token: give --token SECRET=NAME[,NAME...][,PORT...] at least once")
 	}
+	address(&wrong, "listen", c.Listen)
+	address(&wrong, "http", c.HTTP)
 	if net.ParseIP(c.TCPHost) == nil {
-		return setupf("tcp-host %q is not an IP address", c.TCPHost)
+		wrong.add("tcp-host", "tcp-host %q is not an IP address", c.TCPHost)
 	}
-	if c.MaxPreAuth < 0 || c.MaxStreams < 0 {
-		return setupf("a limit below zero makes no sense")
-	}
-	return nil
+	adminAddress(&wrong, c.Admin)
+	return wrong.orNil()
 }
 
 // ClientConfig is the settings of a client. Server, CA, Token, Name and one of
@@ -196,57 +223,66 @@ type ClientConfig struct {
 }
 
 func (c *ClientConfig) fill() error {
-	if err := c.Liveness.fill(); err != nil {
-		return err
-	}
-	var errs []string
-	duration(&errs, "backoff", &c.Backoff, time.Second, false)
-	duration(&errs, "backoff-cap", &c.BackoffCap, max(30*time.Second, c.Backoff), false)
+	var wrong ConfigError
+	c.Liveness.fill(&wrong)
+	duration(&wrong, "backoff", &c.Backoff, time.Second, false)
+	duration(&wrong, "backoff-cap", &c.BackoffCap, max(30*time.Second, c.Backoff), false)
 	if c.BackoffCap < c.Backoff {
-		errs = append(errs, fmt.Sprintf("backoff-cap %v is below backoff %v", c.BackoffCap, c.Backoff))
+		wrong.add("backoff-cap", "backoff-cap %v is below backoff %v", c.BackoffCap, c.Backoff)
 	}
-	fallback(&c.MaxStreams, 4096)
+	limit(&wrong, "max-streams", &c.MaxStreams, 4096)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
 	host, _, err := net.SplitHostPort(c.Server)
 	if err != nil || host == "" {
-		errs = append(errs, fmt.Sprintf("server %q is not HOST:PORT", c.Server))
+		wrong.add("server", "server %q is not HOST:PORT", c.Server)
 	}
 	fallback(&c.ServerName, host)
 	if c.CA == "" {
-		errs = append(errs, "no authority: give --ca, the ca.pem that 'tunnel cert' wrote beside the server's certificate")
+		wrong.add("ca", "no authority: give --ca, the ca.pem that 'tunnel cert' wrote beside the server's certificate")
 	}
 	if c.Token == "" || len(c.Token) > maxSecret {
-		errs = append(errs, fmt.Sprintf("no token: give --token or TUNNEL_TOKEN, at most %d bytes", maxSecret))
+		wrong.add("token", "no token: give --token or TUNNEL_TOKEN, at most %d bytes", maxSecret)
 	}
 	if err := checkName(c.Name); err != nil {
-		errs = append(errs, err.Error())
+		wrong.add("name", "name %v", err)
 	}
 	if c.Port < 0 || c.Port > math.MaxUint16 {
-		errs = append(errs, fmt.Sprintf("port %d is not a TCP port", c.Port))
+		wrong.add("port", "port %d is not a TCP port", c.Port)
 	}
 	if c.HTTPTo == "" && c.TCPTo == "" {
-		errs = append(errs, "nothing to tunnel to: give --http-to or --tcp-to")
+		wrong.add("http-to", "nothing to tunnel to: give --http-to or --tcp-to")
 	}
 	if c.Port != 0 && c.TCPTo == "" {
-		errs = append(errs, "--port needs --tcp-to, where its connections go")
+		wrong.add("port", "--port needs --tcp-to, where its connections go")
 	}
-	for _, to := range []string{c.HTTPTo, c.TCPTo} {
+	for option, to := range map[string]string{"http-to": c.HTTPTo, "tcp-to": c.TCPTo} {
 		if to == "" {
 			continue
 		}
 		if host, _, err := net.SplitHostPort(to); err != nil || host == "" {
-			errs = append(errs, fmt.Sprintf("origin %q is not HOST:PORT", to))
+			wrong.add(option, "%s %q is not HOST:PORT", option, to)
 		}
 	}
-	if c.MaxStreams < 0 {
-		errs = append(errs, "a limit below zero makes no sense")
+	adminAddress(&wrong, c.Admin)
+	return wrong.orNil()
+}
+
+// limit fills a limit with its default and checks it.
+func limit(wrong *ConfigError, name string, n *int, def int) {
+	fallback(n, def)
+	if *n < 0 {
+		wrong.add(name, "%s is %d; a limit below zero makes no sense", name, *n)
 	}
-	if len(errs) > 0 {
-		return setupf("%s", strings.Join(errs, "; "))
+}
+
+// address checks IP:PORT; the IP may be missing, for all of the machine's.
+func address(wrong *ConfigError, name, text string) {
+	host, port, err := net.SplitHostPort(text)
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || host != "" && net.ParseIP(host) == nil {
+		wrong.add(name, "%s %q is not IP:PORT", name, text)
 	}
-	return nil
 }
 
 // fallback sets what is zero.

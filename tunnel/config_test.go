@@ -14,8 +14,9 @@ import (
 
 func TestDefaults(t *testing.T) {
 	var l Liveness
-	if err := l.fill(); err != nil {
-		t.Fatal(err)
+	var wrong ConfigError
+	if l.fill(&wrong); wrong.orNil() != nil {
+		t.Fatal(wrong)
 	}
 	s := time.Second
 	want := Liveness{
@@ -28,8 +29,8 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("got %+v", l)
 	}
 	off := Liveness{Heartbeat: Off, Flush: Off, HalfClose: Off, SessionKeepAlive: KeepAlive{Idle: Off}}
-	if err := off.fill(); err != nil || off.HeartbeatDeadline != Off || off.Flush != Off {
-		t.Errorf("all off: %+v, %v", off, err)
+	if off.fill(&wrong); wrong.orNil() != nil || off.HeartbeatDeadline != Off || off.Flush != Off {
+		t.Errorf("all off: %+v, %v", off, wrong)
 	}
 }
 
@@ -45,8 +46,9 @@ func TestBadSettings(t *testing.T) {
 		"keepalive without count":    {EdgeKeepAlive: KeepAlive{Idle: s, Interval: s}},
 		"keepalive too long":         {EdgeKeepAlive: KeepAlive{40000 * s, s, 1}},
 	} {
-		if err := l.fill(); !errors.Is(err, ErrSetup) {
-			t.Errorf("%s: got %v", name, err)
+		var wrong ConfigError
+		if l.fill(&wrong); !errors.Is(wrong.orNil(), ErrSetup) {
+			t.Errorf("%s: got %v", name, wrong)
 		}
 	}
 	good := ClientConfig{Server: "h:1", CA: "x", Token: "x", Name: "x", HTTPTo: "h:1"}
@@ -75,6 +77,9 @@ func TestBadSettings(t *testing.T) {
 		"no certificate": {Tokens: make([]Token, 1)},
 		"no token":       {Cert: "x", Key: "x"},
 		"tcp-host":       {Cert: "x", Key: "x", Tokens: make([]Token, 1), TCPHost: "h"},
+		"listen":         {Cert: "x", Key: "x", Tokens: make([]Token, 1), Listen: "localhost"},
+		"http":           {Cert: "x", Key: "x", Tokens: make([]Token, 1), HTTP: "127.0.0.1:99999"},
+		"admin":          {Cert: "x", Key: "x", Tokens: make([]Token, 1), Admin: "0.0.0.0:6060"},
 		"missing file":   {Cert: "/nonexistent", Key: "/nonexistent", Tokens: make([]Token, 1)},
 	} {
 		if _, err := NewServer(c); !errors.Is(err, ErrSetup) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/halfopen/halfopen/tunnel"
@@ -102,7 +103,13 @@ type tokens []tunnel.Token
 
 func (t *tokens) Type() string { return "SECRET=NAME[,NAME...][,PORT...]" }
 
-func (t *tokens) String() string { return "" }
+// String shows how many there are and no more.
+func (t *tokens) String() string {
+	if len(*t) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d tokens", len(*t))
+}
 
 func (t *tokens) Set(text string) error {
 	one, err := tunnel.ParseToken(text)
@@ -111,6 +118,11 @@ func (t *tokens) Set(text string) error {
 	}
 	*t = append(*t, one)
 	return nil
+}
+
+// configFlags adds the flag of the config file.
+func configFlags(c *cobra.Command) {
+	c.Flags().String(configFlag, "", "YAML file of options, below '"+c.Name()+":'; flags and TUNNEL_... variables go first")
 }
 
 // tokenError takes the value of --token out of pflag's message: it is a secret.

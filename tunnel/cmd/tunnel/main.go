@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -48,15 +47,15 @@ Try it on one machine:
   tunnel client --server 127.0.0.1:4443 --ca /tmp/t/ca.pem --token s3cret --name app.example \
       --http-to 127.0.0.1:3000 --port 9000 --tcp-to 127.0.0.1:22 --admin 127.0.0.1:6061
   curl -H 'Host: app.example' http://127.0.0.1:8080/`,
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Args:              usageArgs(cobra.NoArgs),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return usageError{errors.New("say what to run: server, client or cert")}
+			return usageError{errors.New("say what to run: server, client, check, cert or version")}
 		},
 	}
-	root.AddCommand(serverCommand(), clientCommand(), certCommand())
+	server, client := serverSide(), clientSide()
+	root.AddCommand(server.command, client.command, checkCommand(), certCommand(), versionCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -65,7 +64,19 @@ Try it on one machine:
 	if err == nil {
 		return 0
 	}
-	// One line, whatever the error holds.
+	return report(stderr, command, err)
+}
+
+// report tells an error in one line, or in one line a mistake of a config file,
+// and returns the exit code.
+func report(stderr io.Writer, command *cobra.Command, err error) int {
+	var lines interface{ Unwrap() []error }
+	if errors.As(err, &lines) && errors.As(lines.Unwrap()[0], new(*fileError)) {
+		for _, one := range lines.Unwrap() {
+			fmt.Fprintf(stderr, "%s: %v\n", command.CommandPath(), one)
+		}
+		return 2
+	}
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	var usage usageError
 	switch {
@@ -87,26 +98,5 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 			return usageError{err}
 		}
 		return nil
-	}
-}
-
-// logFlags adds the flags of logging and returns what makes the logger.
-func logFlags(c *cobra.Command) func() (*slog.Logger, error) {
-	format := c.Flags().String("log-format", "text", "text or json, on stderr")
-	level := c.Flags().String("log-level", "info", "debug, info, warn or error")
-	return func() (*slog.Logger, error) {
-		var options slog.HandlerOptions
-		var l slog.Level
-		if err := l.UnmarshalText([]byte(*level)); err != nil {
-			return nil, usageError{fmt.Errorf("--log-level is %q; it must be debug, info, warn or error", *level)}
-		}
-		options.Level = l
-		switch *format {
-		case "text":
-			return slog.New(slog.NewTextHandler(c.ErrOrStderr(), &options)), nil
-		case "json":
-			return slog.New(slog.NewJSONHandler(c.ErrOrStderr(), &options)), nil
-		}
-		return nil, usageError{fmt.Errorf("--log-format is %q; it must be text or json", *format)}
 	}
 }

@@ -44,6 +44,22 @@ func (o *output) field(t *testing.T, name string) string {
 	return ""
 }
 
+// waitFor polls until ok, or fails the test.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// wait waits for a text in the output.
+func (o *output) wait(t *testing.T, text string) {
+	t.Helper()
+	waitFor(t, text, func() bool { return strings.Contains(o.String(), text) })
+}
+
 // start runs the command until the test's end, and demands exit code 0.
 func start(t *testing.T, args ...string) *output {
 	t.Helper()
@@ -145,7 +161,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "server", "client", "cert"} {
+	for _, command := range []string{"", "server", "client", "cert", "check", "version"} {
 		out := &output{}
 		if code := run(t.Context(), append(strings.Fields(command), "--help"), out, out); code != 0 || !strings.Contains(out.String(), "Usage:") {
 			t.Errorf("help of %q: %d", command, code)

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/halfopen/halfopen/tunnel"
+)
+
+func certCommand() *cobra.Command {
+	var dir string
+	var hosts []string
+	var force bool
+	c := &cobra.Command{
+		Use:   "cert",
+		Short: "Make a development certificate",
+		Long: `Make a development certificate: cert.pem and key.pem for 'tunnel server', and ca.pem for
+'tunnel client'. The key of the authority is thrown away; to add a host, make all anew.`,
+		Args: usageArgs(cobra.NoArgs),
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "dir", ".", "where the files go")
+	f.StringArrayVar(&hosts, "host", nil, "name or IP address by which clients reach the server; repeatable")
+	f.BoolVar(&force, "force", false, "overwrite files")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := tunnel.WriteCerts(dir, hosts, force); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.OutOrStdout(), "wrote ca.pem, cert.pem and key.pem to %s\n", dir)
+		return nil
+	}
+	return c
+}

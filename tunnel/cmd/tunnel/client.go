@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/halfopen/halfopen/tunnel"
+)
+
+// clientSide is 'tunnel client'.
+func clientSide() side {
+	var cfg tunnel.ClientConfig
+	c := &cobra.Command{
+		Use:   "client",
+		Short: "Run the private side, beside your service",
+		Long: `Run the private side: it dials the server and passes HTTP visitors of --name on to --http-to
+and TCP visitors of --port on to --tcp-to.
+
+It reconnects for ever, but ends with exit code 1 if the server refuses its token. /healthz of
+its admin pages is 200 only while it is logged in. SIGTERM ends it at any moment.`,
+		Args: usageArgs(cobra.NoArgs),
+	}
+	f := c.Flags()
+	f.StringVar(&cfg.Server, "server", "", "the tunnel server, HOST:PORT")
+	f.StringVar(&cfg.CA, "ca", "", "authority that signed the server's certificate, PEM file")
+	f.StringVar(&cfg.ServerName, "server-name", "", "name in the server's certificate (the host of --server)")
+	f.StringVar(&cfg.Token, "token", "", "the secret (environment: TUNNEL_TOKEN, which ps does not show)")
+	f.StringVar(&cfg.Name, "name", "", "host name under which HTTP visitors come")
+	f.IntVar(&cfg.Port, "port", 0, "public TCP port; 0 for none")
+	f.StringVar(&cfg.HTTPTo, "http-to", "", "your HTTP service, HOST:PORT")
+	f.StringVar(&cfg.TCPTo, "tcp-to", "", "your TCP service, HOST:PORT")
+	f.StringVar(&cfg.Admin, "admin", "127.0.0.1:6060", "where the admin pages are, on loopback; empty for none")
+	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
+	livenessFlags(f, &cfg.Liveness)
+	backoffFlags(f, &cfg)
+	log := logFlags(c)
+	configFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		if _, err := settle(c); err != nil {
+			return err
+		}
+		if cfg.Log, err = log.open(c.ErrOrStderr()); err != nil {
+			return err
+		}
+		defer log.close()
+		client, err := tunnel.NewClient(cfg)
+		if err != nil {
+			return err
+		}
+		if log.file != nil { // else SIGHUP ends the client, as the end of a terminal should
+			defer onHangup(func() { log.reopen(cfg.Log) })()
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- client.Run(c.Context()) }()
+		select {
+		case err := <-ended:
+			return err
+		case <-c.Context().Done():
+		}
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(stopping):
+			return errors.New("stop client: some connections did not end in time")
+		}
+	}
+	return side{c, func() error {
+		if _, err := log.options(); err != nil {
+			return err
+		}
+		_, err := tunnel.NewClient(cfg)
+		return err
+	}}
+}

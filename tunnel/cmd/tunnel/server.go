@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/halfopen/halfopen/tunnel"
+)
+
+// stopping is how long ending everything may take; a signal ends the process
+// within 2 s, whatever happens.
+const stopping = 1800 * time.Millisecond
+
+// serverSide is 'tunnel server'.
+func serverSide() side {
+	var cfg tunnel.ServerConfig
+	var rights tokens
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Run the public side",
+		Long: `Run the public side: clients log in at --listen, HTTP visitors come to --http and are
+told apart by Host, TCP visitors come to the port that a client's token allows.
+
+Each --token binds a secret to host names and TCP ports, for example
+  --token s3cret=app.example,www.app.example,9000
+Only a hash of it is kept. A client that logs in again under a name supersedes the old login.
+
+The admin pages (loopback only): /healthz, /sessions, /debug/pprof/. SIGTERM ends it.`,
+		Args: usageArgs(cobra.NoArgs),
+	}
+	f := c.Flags()
+	f.StringVar(&cfg.Listen, "listen", "0.0.0.0:4443", "where clients log in, IP:PORT")
+	f.StringVar(&cfg.HTTP, "http", "0.0.0.0:8080", "where HTTP visitors come, IP:PORT")
+	f.StringVar(&cfg.TCPHost, "tcp-host", "0.0.0.0", "address on which the clients' public TCP ports are opened")
+	f.StringVar(&cfg.Admin, "admin", "127.0.0.1:6060", "where the admin pages are, on loopback; empty for none")
+	f.StringVar(&cfg.Cert, "cert", "", "certificate, PEM file ('tunnel cert' makes one)")
+	f.StringVar(&cfg.Key, "key", "", "its key, PEM file")
+	f.Var(&rights, "token", "a client's secret and its rights; repeatable")
+	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
+	livenessFlags(f, &cfg.Liveness)
+	log := logFlags(c)
+	configFlags(c)
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{tokenError(err)} })
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		if _, err := settle(c); err != nil {
+			return err
+		}
+		if cfg.Log, err = log.open(c.ErrOrStderr()); err != nil {
+			return err
+		}
+		defer log.close()
+		cfg.Tokens = rights
+		s, err := tunnel.NewServer(cfg)
+		if err != nil {
+			return err
+		}
+		defer onHangup(func() { log.reopen(cfg.Log) })()
+		if err := s.Start(); err != nil {
+			return err
+		}
+		<-c.Context().Done()
+		cfg.Log.Info("stop")
+		ctx, cancel := context.WithTimeout(context.Background(), stopping)
+		defer cancel()
+		return s.Stop(ctx)
+	}
+	return side{c, func() error {
+		cfg.Tokens = rights
+		if _, err := log.options(); err != nil {
+			return err
+		}
+		_, err := tunnel.NewServer(cfg)
+		return err
+	}}
+}
