@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers leftovers mutants lint build clean
+.PHONY: help soak test layers leftovers mutants doctor lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,12 +30,15 @@ leftovers: ## kill the harness N (50) times at random; nothing may be left; RUNA
 mutants: ## each planted leak must be caught and its holder named (NAMES="a b" for some)
 	@. scripts/path.sh && go build -buildvcs=false -o bin/mutate ./harness/cmd/mutate && exec bin/mutate run $(NAMES)
 
-lint: ## the checks that run nothing: format, vet, staticcheck, modules
+doctor: ## what this machine can and cannot do, what is lost, how to get it
+	@scripts/doctor
+
+lint: ## the checks that run nothing: format, vet, staticcheck, modules, workflows
 	@scripts/test lint
 
 build: ## everything, and the commands into bin/
 	go build ./...
-	go build -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/soak ./harness/cmd/mutate ./reports/cmd/leakreport
+	go build -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/soak ./harness/cmd/mutate ./harness/cmd/doctor ./reports/cmd/leakreport
 
 clean: ## what builds left; RUNS=1 removes the results of runs too
 	rm -rf bin "$(cache)"

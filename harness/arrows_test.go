@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"harness":            slices.Concat(nouns, []string{"reports"}),
 	"harness/cmd/soak":   slices.Concat(nouns, []string{"reports", "harness"}),
 	"harness/cmd/mutate": {"harness/record"},
+	"harness/cmd/doctor": {"harness", "harness/lab", "harness/probe", "harness/record"},
 	"scenarios":          slices.Concat(nouns, []string{"harness"}),
 	"tunnel":             {},
 	"scripts":            {},
