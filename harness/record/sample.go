@@ -86,6 +86,11 @@ type Memory struct {
 	// Freed is true if the target gave back free memory (debug.FreeOSMemory)
 	// just before RssAnon was read.
 	Freed bool `json:"freed,omitempty"`
+	// HeapAlloc and HeapObjects are the runtime's, after three collections: a
+	// sync.Pool needs two to be empty. 0 where they were not asked for, or the target
+	// does not tell: one that is not Go's is judged by RssAnon alone.
+	HeapAlloc   int64 `json:"heap_alloc,omitempty"`
+	HeapObjects int64 `json:"heap_objects,omitempty"`
 }
 
 // Goroutine is one goroutine.
