@@ -22,6 +22,7 @@ const (
 	byPeer      = "peer"      // the peer closed the connection
 	byProtocol  = "protocol"  // the peer broke the rules
 	byTakeover  = "takeover"  // a newer login took the name
+	byRevoked   = "revoked"   // the login's token has lost its right
 	byShutdown  = "shutdown"  // we were told to stop
 )
 

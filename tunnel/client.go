@@ -3,14 +3,11 @@ package tunnel
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -41,24 +38,26 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	pem, err := os.ReadFile(cfg.CA)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, setupf("load authority: %w: copy ca.pem from the server ('tunnel cert' makes it)", err)
-	case err != nil:
-		return nil, setupf("load authority: %w", err)
+	roots, err := loadAuthority(cfg.CA)
+	if err != nil {
+		return nil, err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, setupf("load authority: %s holds no PEM certificate", cfg.CA)
+	secure := &tls.Config{
+		RootCAs: roots, ServerName: cfg.ServerName, MinVersion: tls.VersionTLS13,
+		DynamicRecordSizingDisabled: true,
+	}
+	if cfg.Cert != "" {
+		cert, err := loadPair(cfg.Cert, cfg.Key)
+		if err != nil {
+			return nil, err
+		}
+		secure.Certificates = []tls.Certificate{*cert}
 	}
 	return &Client{
 		cfg: cfg,
 		log: cfg.Log,
-		tls: &tls.Config{
-			RootCAs: roots, ServerName: cfg.ServerName, MinVersion: tls.VersionTLS13,
-			DynamicRecordSizingDisabled: true,
-		},
+		tls: secure,
+
 		sessionOpts: wanted(cfg.SessionKeepAlive, cfg.SessionUserTimeout),
 		edgeOpts:    wanted(cfg.EdgeKeepAlive, cfg.EdgeUserTimeout),
 	}, nil

@@ -153,16 +153,18 @@ func show(d time.Duration) string {
 	return d.String()
 }
 
-// ServerConfig is the settings of a server. Cert, Key and Tokens are needed;
-// every other zero field takes the default in its comment.
+// ServerConfig is the settings of a server. Cert, Key and one of Tokens and
+// TokenFile are needed; every other zero field takes the default in its comment.
 type ServerConfig struct {
 	Listen  string // where clients log in, "0.0.0.0:4443"
 	HTTP    string // where HTTP visitors come, "0.0.0.0:8080"
 	TCPHost string // address on which public TCP ports are opened, "0.0.0.0"
 	Admin   string // loopback address of the admin pages, "" for none
 
-	Cert, Key string // PEM files
+	Cert, Key string // PEM files; Reload reads them again
+	ClientCA  string // PEM file: clients must show a certificate that this authority signed; "" for none
 	Tokens    []Token
+	TokenFile string // more tokens, for ReadTokens; Reload reads it again
 
 	Liveness
 	DebugFree bool // offer /debug/free
@@ -187,8 +189,8 @@ func (c *ServerConfig) fill() error {
 	if c.Cert == "" || c.Key == "" {
 		wrong.add("cert", "no certificate: give --cert and --key ('tunnel cert' makes them)")
 	}
-	if len(c.Tokens) == 0 {
-		wrong.add("token", "no token: give --token SECRET=NAME[,NAME...][,PORT...] at least once")
+	if len(c.Tokens) == 0 && c.TokenFile == "" {
+		wrong.add("token", "no token: give --token SECRET=NAME[,NAME...][,PORT...] at least once, or --token-file")
 	}
 	address(&wrong, "listen", c.Listen)
 	address(&wrong, "http", c.HTTP)
@@ -205,6 +207,7 @@ type ClientConfig struct {
 	Server     string // HOST:PORT of the tunnel server
 	CA         string // PEM file of the authority that signed the server's certificate
 	ServerName string // name in that certificate; the host of Server
+	Cert, Key  string // PEM files, for a server that wants a client's certificate
 	Token      string
 	Name       string // host name under which visitors come
 	Port       int    // public TCP port, 0 for none
@@ -241,6 +244,9 @@ func (c *ClientConfig) fill() error {
 	fallback(&c.ServerName, host)
 	if c.CA == "" {
 		wrong.add("ca", "no authority: give --ca, the ca.pem that 'tunnel cert' wrote beside the server's certificate")
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		wrong.add("cert", "--cert and --key belong together")
 	}
 	if c.Token == "" || len(c.Token) > maxSecret {
 		wrong.add("token", "no token: give --token or TUNNEL_TOKEN, at most %d bytes", maxSecret)

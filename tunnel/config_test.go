@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -106,7 +107,7 @@ func TestTokens(t *testing.T) {
 		{"se=cr,e", "a.test", 0, false},
 		{"", "a.test", 0, false},
 	} {
-		if err := permit(all, c.secret, c.name, c.port); (err == nil) != c.ok {
+		if err := permit(all, sha256.Sum256([]byte(c.secret)), c.name, c.port); (err == nil) != c.ok {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

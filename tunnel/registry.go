@@ -14,6 +14,7 @@ import (
 // login is one client's stay with the server.
 type login struct {
 	name    string
+	token   digest
 	port    uint16           // 0: none
 	ln      *net.TCPListener // of port; nil without one
 	session *session
@@ -23,21 +24,42 @@ type login struct {
 // registry is who is logged in under which name and with which port. It alone
 // decides who holds them.
 type registry struct {
-	known map[string]bool // names that some token may take
-
-	mu    sync.Mutex
-	names map[string]*login
-	ports map[uint16]*login
+	mu     sync.Mutex
+	tokens []Token
+	known  map[string]bool // names that some token may take
+	names  map[string]*login
+	ports  map[uint16]*login
 }
 
 func newRegistry(tokens []Token) *registry {
-	r := &registry{known: map[string]bool{}, names: map[string]*login{}, ports: map[uint16]*login{}}
+	r := &registry{names: map[string]*login{}, ports: map[uint16]*login{}}
+	r.replace(tokens)
+	return r
+}
+
+// replace puts other tokens in the place of the old ones, and ends the logins
+// that have lost their right.
+func (r *registry) replace(tokens []Token) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tokens, r.known = tokens, map[string]bool{}
 	for _, t := range tokens {
 		for _, name := range t.Names {
 			r.known[name] = true
 		}
 	}
-	return r
+	for _, l := range r.names {
+		if err := permit(tokens, l.token, l.name, l.port); err != nil {
+			l.session.end(cause{byRevoked, err})
+		}
+	}
+}
+
+// permit is the function of this name with the tokens of now.
+func (r *registry) permit(secret digest, name string, port uint16) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return permit(r.tokens, secret, name, port)
 }
 
 // errTaken says that another name holds the port.
@@ -50,6 +72,10 @@ var errTaken = errors.New("port taken")
 func (r *registry) take(l *login, host string) (old *login, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	// The tokens may be others than when the login was asked for.
+	if err := permit(r.tokens, l.token, l.name, l.port); err != nil {
+		return nil, &refusal{wire.Denied, err.Error()}
+	}
 	if l.port != 0 {
 		if holder := r.ports[l.port]; holder != nil {
 			if holder.name != l.name {

@@ -2,10 +2,10 @@ package tunnel
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"slices"
@@ -22,6 +22,7 @@ type Server struct {
 	cfg      ServerConfig
 	log      *slog.Logger
 	tls      *tls.Config
+	cert     atomic.Pointer[tls.Certificate]
 	registry *registry
 
 	sessionOpts, edgeOpts SockOpts
@@ -44,30 +45,66 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	cert, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, setupf("load certificate: %w: make one with 'tunnel cert'", err)
-	case err != nil:
-		return nil, setupf("load certificate %s with key %s: %w", cfg.Cert, cfg.Key, err)
-	}
 	s := &Server{
-		cfg:      cfg,
-		log:      cfg.Log,
-		registry: newRegistry(cfg.Tokens),
-		tls: &tls.Config{
-			Certificates: []tls.Certificate{cert},
-			MinVersion:   tls.VersionTLS13,
-			// A ticket would be one more thing to write in a handshake.
-			SessionTicketsDisabled:      true,
-			DynamicRecordSizingDisabled: true,
-		},
+		cfg:         cfg,
+		log:         cfg.Log,
 		sessionOpts: wanted(cfg.SessionKeepAlive, cfg.SessionUserTimeout),
 		edgeOpts:    wanted(cfg.EdgeKeepAlive, cfg.EdgeUserTimeout),
+	}
+	tokens, err := s.load()
+	if err != nil {
+		return nil, err
+	}
+	s.registry = newRegistry(tokens)
+	s.tls = &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cert.Load(), nil },
+		MinVersion:     tls.VersionTLS13,
+		// A ticket would be one more thing to write in a handshake.
+		SessionTicketsDisabled:      true,
+		DynamicRecordSizingDisabled: true,
+	}
+	if cfg.ClientCA != "" {
+		if s.tls.ClientCAs, err = loadAuthority(cfg.ClientCA); err != nil {
+			return nil, err
+		}
+		s.tls.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	s.preAuth.most, s.heads.most = int64(cfg.MaxPreAuth), int64(cfg.MaxPreAuth)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
+}
+
+// load reads the files that may change while the server runs: the certificate,
+// which it puts in place if all of them can be read, and the tokens, which it
+// returns with those of the settings.
+func (s *Server) load() ([]Token, error) {
+	tokens := s.cfg.Tokens
+	if s.cfg.TokenFile != "" {
+		more, err := ReadTokens(s.cfg.TokenFile)
+		if err != nil {
+			return nil, err
+		}
+		tokens = slices.Concat(tokens, more)
+	}
+	cert, err := loadPair(s.cfg.Cert, s.cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	s.cert.Store(cert)
+	return tokens, nil
+}
+
+// Reload reads the token file and the certificate again. Logins whose token has
+// lost its right end; what stays keeps its connections. After an error nothing
+// has changed.
+func (s *Server) Reload() error {
+	tokens, err := s.load()
+	if err != nil {
+		return fmt.Errorf("reload: the old tokens and certificate stay in use: %w", err)
+	}
+	s.registry.replace(tokens)
+	s.log.Info("reloaded", "tokens", len(tokens))
+	return nil
 }
 
 // Start opens the listeners and returns. After an error nothing is open. Stop
@@ -200,18 +237,21 @@ func (s *Server) authorize(f wire.Frame, secure *tls.Conn, conn *net.TCPConn, fr
 	if err != nil {
 		return nil, &refusal{wire.Denied, err.Error()}
 	}
-	if err := permit(s.cfg.Tokens, ask.Token, ask.Name, ask.Port); err != nil {
+	token := digest(sha256.Sum256([]byte(ask.Token)))
+	if err := s.registry.permit(token, ask.Name, ask.Port); err != nil {
 		return nil, &refusal{wire.Denied, err.Error()}
 	}
 	id := strconv.FormatInt(s.ids.Add(1), 10)
 	l := &login{
-		name: ask.Name, port: ask.Port, since: time.Now(),
+		name: ask.Name, token: token, port: ask.Port, since: time.Now(),
 		session: newSession(roleServer, id, secure, conn, frames, s.cfg.Liveness, s.cfg.MaxStreams),
 	}
 	l.session.control = wire.Append(nil, wire.AuthOK, 0, []byte(id))
 	l.session.wake <- struct{}{}
 	old, err := s.registry.take(l, s.cfg.TCPHost)
-	if err != nil {
+	if denied := (*refusal)(nil); errors.As(err, &denied) {
+		return nil, denied
+	} else if err != nil {
 		return nil, &refusal{wire.Busy, err.Error()}
 	}
 	attrs := []any{"name", l.name, "port", l.port, "session", id, "peer", l.session.peer}

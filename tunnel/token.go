@@ -1,9 +1,14 @@
 package tunnel
 
 import (
+	"bufio"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,16 +17,70 @@ import (
 // maxSecret is the longest secret in bytes.
 const maxSecret = 1024
 
+// digest is the hash of a secret: all that a server keeps of it.
+type digest [sha256.Size]byte
+
+// hashed marks a digest where a secret could stand.
+const hashed = "sha256:"
+
 // Token is the right to log in under some names and to open some ports. It
 // keeps the hash of its secret only.
 type Token struct {
-	hash  [sha256.Size]byte
+	hash  digest
 	Names []string
 	Ports []uint16
 }
 
+// NewToken makes a secret of 256 random bits, and the line that gives it rights
+// ("NAME[,NAME...][,PORT...]") in a token file.
+func NewToken(rights string) (secret, line string, err error) {
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // crypto/rand does not fail
+	secret = base64.RawURLEncoding.EncodeToString(random)
+	if _, err := ParseToken(secret + "=" + rights); err != nil {
+		return "", "", err
+	}
+	hash := sha256.Sum256([]byte(secret))
+	return secret, hashed + hex.EncodeToString(hash[:]) + "=" + rights, nil
+}
+
+// ReadTokens reads a token file: lines "sha256:HASH=NAME[,NAME...][,PORT...]",
+// empty ones, and those that begin with #. A secret in it is refused: the file
+// is not to be worth stealing.
+func ReadTokens(path string) ([]Token, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, setupf("read tokens: %w", err)
+	}
+	defer file.Close()
+	var all []Token
+	lines := bufio.NewScanner(file)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if !strings.HasPrefix(line, hashed) {
+			return nil, setupf("%s:%d: a line begins with %sHASH, never with a secret; 'tunnel token' makes it", path, n, hashed)
+		}
+		t, err := ParseToken(line)
+		if err != nil {
+			return nil, setupf("%s:%d: %w", path, n, err)
+		}
+		all = append(all, t)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, setupf("read tokens from %s: %w", path, err)
+	}
+	if len(all) == 0 {
+		return nil, setupf("%s holds no token; 'tunnel token' makes one", path)
+	}
+	return all, nil
+}
+
 // ParseToken reads "SECRET=NAME[,NAME...][,PORT...]". The secret ends at the last
-// "="; what is all digits is a port. No error shows the secret.
+// "="; what is all digits is a port. "sha256:" and 64 hex digits stand for a
+// secret with that hash. No error shows the secret.
 func ParseToken(s string) (Token, error) {
 	i := strings.LastIndexByte(s, '=')
 	if i < 1 {
@@ -32,6 +91,13 @@ func ParseToken(s string) (Token, error) {
 		return Token{}, setupf("the token for %q is longer than %d bytes", rights, maxSecret)
 	}
 	t := Token{hash: sha256.Sum256([]byte(secret))}
+	if digits, ok := strings.CutPrefix(secret, hashed); ok {
+		hash, err := hex.DecodeString(digits)
+		if err != nil || len(hash) != len(t.hash) {
+			return Token{}, setupf("the token for %q wants 64 hex digits after %s", rights, hashed)
+		}
+		t.hash = digest(hash)
+	}
 	for _, r := range strings.Split(rights, ",") {
 		if strings.Trim(r, "0123456789") == "" && r != "" {
 			port, err := strconv.ParseUint(r, 10, 16)
@@ -69,11 +135,10 @@ func checkName(name string) error {
 // permit says whether one of the tokens has this secret and the right to name
 // and port (0: none wanted). The text of the error goes to the client. Every
 // token is compared, each in constant time.
-func permit(tokens []Token, secret, name string, port uint16) error {
-	hash := sha256.Sum256([]byte(secret))
+func permit(tokens []Token, secret digest, name string, port uint16) error {
 	var known, named, ported bool
 	for _, t := range tokens {
-		if subtle.ConstantTimeCompare(hash[:], t.hash[:]) != 1 {
+		if subtle.ConstantTimeCompare(secret[:], t.hash[:]) != 1 {
 			continue
 		}
 		known = true

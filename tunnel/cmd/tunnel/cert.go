@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,9 +15,10 @@ func certCommand() *cobra.Command {
 	var force bool
 	c := &cobra.Command{
 		Use:   "cert",
-		Short: "Make a development certificate",
-		Long: `Make a development certificate: cert.pem and key.pem for 'tunnel server', and ca.pem for
-'tunnel client'. The key of the authority is thrown away; to add a host, make all anew.`,
+		Short: "Make development certificates",
+		Long: `Make development certificates: cert.pem and key.pem for 'tunnel server', ca.pem for 'tunnel
+client --ca', and, for a server with --client-ca ca.pem, client-cert.pem and client-key.pem. The key
+of the authority is thrown away; to add a host, make all anew.`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	f := c.Flags()
@@ -27,7 +29,7 @@ func certCommand() *cobra.Command {
 		if err := tunnel.WriteCerts(dir, hosts, force); err != nil {
 			return err
 		}
-		fmt.Fprintf(c.OutOrStdout(), "wrote ca.pem, cert.pem and key.pem to %s\n", dir)
+		fmt.Fprintf(c.OutOrStdout(), "wrote %s to %s\n", strings.Join(tunnel.CertFiles, ", "), dir)
 		return nil
 	}
 	return c

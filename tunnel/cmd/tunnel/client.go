@@ -26,6 +26,8 @@ its admin pages is 200 only while it is logged in. SIGTERM ends it at any moment
 	f.StringVar(&cfg.Server, "server", "", "the tunnel server, HOST:PORT")
 	f.StringVar(&cfg.CA, "ca", "", "authority that signed the server's certificate, PEM file")
 	f.StringVar(&cfg.ServerName, "server-name", "", "name in the server's certificate (the host of --server)")
+	f.StringVar(&cfg.Cert, "cert", "", "certificate to show to a server that wants one, PEM file")
+	f.StringVar(&cfg.Key, "key", "", "its key, PEM file")
 	f.StringVar(&cfg.Token, "token", "", "the secret (environment: TUNNEL_TOKEN, which ps does not show)")
 	f.StringVar(&cfg.Name, "name", "", "host name under which HTTP visitors come")
 	f.IntVar(&cfg.Port, "port", 0, "public TCP port; 0 for none")

@@ -25,7 +25,8 @@ told apart by Host, TCP visitors come to the port that a client's token allows.
 
 Each --token binds a secret to host names and TCP ports, for example
   --token s3cret=app.example,www.app.example,9000
-Only a hash of it is kept. A client that logs in again under a name supersedes the old login.
+Only a hash of it is kept. --token-file has more, one a line, hashed already by 'tunnel token'; SIGHUP
+reads it and the certificate again, and ends the logins whose token has lost its right. A client that logs in again under a name supersedes the old login.
 
 The admin pages (loopback only): /healthz, /sessions, /debug/pprof/. SIGTERM ends it.`,
 		Args: usageArgs(cobra.NoArgs),
@@ -37,6 +38,8 @@ The admin pages (loopback only): /healthz, /sessions, /debug/pprof/. SIGTERM end
 	f.StringVar(&cfg.Admin, "admin", "127.0.0.1:6060", "where the admin pages are, on loopback; empty for none")
 	f.StringVar(&cfg.Cert, "cert", "", "certificate, PEM file ('tunnel cert' makes one)")
 	f.StringVar(&cfg.Key, "key", "", "its key, PEM file")
+	f.StringVar(&cfg.ClientCA, "client-ca", "", "clients must show a certificate signed by this authority, PEM file")
+	f.StringVar(&cfg.TokenFile, "token-file", "", "more tokens, hashed, one a line; SIGHUP reads it again")
 	f.Var(&rights, "token", "a client's secret and its rights; repeatable")
 	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
 	livenessFlags(f, &cfg.Liveness)
@@ -56,7 +59,12 @@ The admin pages (loopback only): /healthz, /sessions, /debug/pprof/. SIGTERM end
 		if err != nil {
 			return err
 		}
-		defer onHangup(func() { log.reopen(cfg.Log) })()
+		defer onHangup(func() {
+			log.reopen(cfg.Log)
+			if err := s.Reload(); err != nil {
+				cfg.Log.Error(err.Error())
+			}
+		})()
 		if err := s.Start(); err != nil {
 			return err
 		}

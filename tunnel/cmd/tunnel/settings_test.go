@@ -145,6 +145,31 @@ func TestLogDiskFull(t *testing.T) {
 	}
 }
 
+// What could not be written is counted, told once, and told again at its end.
+func TestLostLines(t *testing.T) {
+	errs := &output{}
+	f := &logFile{path: "/dev/full", stderr: errs}
+	if err := f.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if n, err := f.Write([]byte("line")); n != 4 || err != nil {
+			t.Errorf("wrote %d, %v", n, err)
+		}
+	}
+	f.path = filepath.Join(t.TempDir(), "log")
+	if err := f.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	for range 2 {
+		_, _ = f.Write([]byte("line"))
+	}
+	if got := errs.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "no space left") || !strings.Contains(got, "3 lines were lost") {
+		t.Errorf("told:\n%s", got)
+	}
+}
+
 // SIGHUP after the log was moved away begins a new one.
 func TestLogReopened(t *testing.T) {
 	dir := tls(t)
