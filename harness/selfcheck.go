@@ -130,9 +130,10 @@ func leakOnce(ctx context.Context, l *lab.Lab, o *probe.Observer, address string
 			}
 		}
 	}
-	f := record.Fault{Name: "visitor left", Place: "visitor", Class: record.Closed, Bit: true, Exposures: len(leak.Exposed(record.Fault{}, s.B, s.E))}
+	x := leak.Exposure{Class: record.Closed}
+	f := record.Fault{Name: "visitor left", Place: "visitor", Class: x.Class, Bit: true, Exposures: len(leak.Exposed(record.Fault{}, s.B, s.E))}
 	return leak.Judge(leak.Round{
-		Fault: f, Window: leak.WindowOf(record.Settings{}, leak.Exposure{Class: f.Class}), Processes: []leak.Snapshots{s},
+		Fault: f, Window: leak.WindowOf(leak.Stated(record.Settings{}, x), x), Processes: []leak.Snapshots{s},
 		Outcome: record.Outcome{Returned: -1, First: -1},
 	}), nil
 }

@@ -25,10 +25,11 @@ func (w *World) Inject(f fault.Fault) {
 	r.fault.Peers = w.Lab.Peers(lab.Place(r.fault.Place))
 	w.faults++
 	r.fault.ID = w.faults
-	r.window = leak.WindowOf(w.suite.Settings, r.exposure())
+	groups := leak.Stated(w.suite.Settings, r.exposure())
+	r.window = leak.WindowOf(groups, r.exposure())
 	if r.window.Upper < 0 && !r.window.Survive {
 		w.skip(fmt.Sprintf("nothing ends a connection in bounded time after %s at %s: in target %s %s",
-			r.fault.Name, r.fault.Place, w.suite.Target.Name, leak.Unbounded(r.exposure())))
+			r.fault.Name, r.fault.Place, w.suite.Target.Name, leak.Unbounded(groups, r.exposure())))
 	}
 	if expected, _ := w.suite.Target.ExpectsSkip(w.name); expected {
 		w.abort(errors.New("not skipped, although the target's file expects it"))
@@ -64,7 +65,11 @@ var edges = map[string]string{string(lab.AtVisitor): "server", string(lab.AtOrig
 
 // exposure says what the window is computed for.
 func (r *round) exposure() leak.Exposure {
-	return leak.Exposure{Class: r.fault.Class, Edge: edges[r.fault.Place], Busy: r.traffic != idle}
+	x := leak.Exposure{Class: r.fault.Class, Edge: edges[r.fault.Place], Busy: r.traffic != idle, Without: r.fault.Ends}
+	if x.Class == record.Frozen {
+		x.Without = r.fault.Place // who is frozen can let go of nothing: its peer must
+	}
+	return x
 }
 
 // load counts the visitors.

@@ -75,7 +75,7 @@ func visitor(s *record.Sample) {
 func healthy() Round {
 	return Round{
 		Fault:  record.Fault{Name: "cable pulled", Place: "client", Class: record.Silent, Bit: true, Exposures: 2, Witness: "down"},
-		Window: WindowOf(testSettings, Exposure{Class: record.Silent}), Settle: SettleWindow(testSettings),
+		Window: WindowOf(Stated(testSettings, Exposure{Class: record.Silent}), Exposure{Class: record.Silent}), Settle: SettleWindow(testSettings),
 		Processes: []Snapshots{{
 			B: holdings(0, session(8, 108, 18, "1")),
 			E: holdings(1, session(8, 108, 18, "1"), visitor),
@@ -157,14 +157,14 @@ func TestJudge(t *testing.T) {
 		{"late by what the machine stood still", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved = 6.8, 0.8 }, record.Inconclusive, []string{"stood still for up to 0.8 s"}},
 		{"late by more than the machine stood still", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved = 7, 0.8 }, record.Late, nil},
 		{"late to settle", func(r *Round) { r.Outcome.SettledAfter = 7 }, record.Late, []string{"deadline was 4.1 s"}},
-		{"gave up a healthy connection", func(r *Round) { r.Outcome.First = 1.7 }, record.Dead, []string{"given up 1.7 s after cable pulled", "must live for 1.75 s"}},
+		{"gave up a healthy connection", func(r *Round) { r.Outcome.First = 1.7 }, record.Dead, []string{"given up 1.7 s after cable pulled", "must live for 3.5 s"}},
 		{"survived a flap", func(r *Round) {
-			r.Window = WindowOf(testSettings, Exposure{Class: record.Flap})
+			r.Window = WindowOf(Stated(testSettings, Exposure{Class: record.Flap}), Exposure{Class: record.Flap})
 			r.Processes[0].F = r.Processes[0].E
 			r.Outcome.First, r.Outcome.Returned = -1, -1
 		}, record.Pass, []string{"2 connections survived"}},
 		{"died of a flap", func(r *Round) {
-			r.Window = WindowOf(testSettings, Exposure{Class: record.Flap})
+			r.Window = WindowOf(Stated(testSettings, Exposure{Class: record.Flap}), Exposure{Class: record.Flap})
 			r.Processes[0].F = r.Processes[0].E
 			r.Outcome.First, r.Outcome.Returned = 5, -1
 		}, record.Dead, []string{"which a healthy one survives"}},

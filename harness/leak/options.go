@@ -12,12 +12,16 @@ import (
 // SettingsOf are the settings that hold for one socket: the kernel's layer from its
 // live options, the target's own (heartbeat, deadlines, backoff) from the file. What
 // the socket does not tell counts as absent, so that nothing is expected of it. Without
-// options, the file is all there is.
-//
-// The window of a connection from its own options is WindowOf(SettingsOf(...), class).
-func SettingsOf(settings record.Settings, options *record.Options) record.Settings {
+// options, the file is all there is. ns is the socket's host's, nil if it was not read.
+func SettingsOf(settings record.Settings, options *record.Options, ns *record.Namespace) record.Settings {
+	if ns != nil {
+		settings.Retries, settings.RTOMax = ns.Retries2, ns.RTOMax
+	}
 	if options == nil {
 		return settings
+	}
+	if options.RTOMax > 0 {
+		settings.RTOMax = options.RTOMax
 	}
 	settings.KeepaliveIdle, settings.KeepaliveInterval, settings.KeepaliveCount = 0, 0, 0
 	whole := !slices.ContainsFunc(options.Untold, func(name string) bool {

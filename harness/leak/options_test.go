@@ -148,25 +148,25 @@ func TestSettingsOf(t *testing.T) {
 		{"count untold", with(func(o *record.Options) { o.KeepaliveCount, o.Untold = 0, []string{"TCP_KEEPCNT"} }), kernel(0, 0, 0, 5)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := SettingsOf(testSettings, c.options); got != c.want {
+			got := SettingsOf(testSettings, c.options, nil)
+			got.RTOMax = 0
+			if got != c.want {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}
 		})
 	}
 }
 
-// The point of it: the window of the socket, not of the file.
-func TestWindowOfASocket(t *testing.T) {
-	quiet := without(testSettings, func(s *record.Settings) { s.HeartbeatInterval, s.HeartbeatDeadline = 0, 0 })
-	live := with(func(o *record.Options) {
-		o.KeepaliveIdle, o.KeepaliveInterval, o.KeepaliveCount, o.UserTimeout = 15, 15, 9, 0
-	})
-	// A Go default socket, which dies after 15 + 9 x 15 s at the earliest: x 9/8.
-	if w := WindowOf(SettingsOf(quiet, live), Exposure{Class: record.Silent}); w.Upper != 168.75 {
-		t.Errorf("upper is %v, want 168.75", w.Upper)
+// The retransmission limit is the host's, the cap of its timer the socket's own.
+func TestSettingsOfTheHost(t *testing.T) {
+	ns := &record.Namespace{Retries2: 3, RTOMax: 60}
+	if s := SettingsOf(testSettings, nil, ns); s.Retries != 3 || s.RTOMax != 60 {
+		t.Errorf("not read: %+v", s)
 	}
-	off := with(func(o *record.Options) { o.Keepalive = false })
-	if w := WindowOf(SettingsOf(quiet, off), Exposure{Class: record.Silent}); w.Upper != never {
-		t.Errorf("upper is %v, want never: without keepalive nobody looks", w.Upper)
+	if s := SettingsOf(testSettings, with(func(o *record.Options) { o.RTOMax = 1 }), ns); s.Retries != 3 || s.RTOMax != 1 {
+		t.Errorf("the socket's own: %+v", s)
+	}
+	if s := SettingsOf(testSettings, with(func(o *record.Options) { o.RTOMax = 0 }), ns); s.RTOMax != 60 {
+		t.Errorf("untold: %+v", s)
 	}
 }

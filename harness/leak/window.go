@@ -3,15 +3,11 @@ package leak
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/halfopen/halfopen/harness/record"
 )
-
-// rto is the retransmission timeout that a connection on a short path has when
-// the fault comes: max(200 ms, srtt + 4 rttvar) (RFC 6298; Linux TCP_RTO_MIN is
-// 200 ms), with room for a jittery machine. Seconds.
-const rto = 0.25
 
 // Slack is S: what two polls of 50 ms and the target's own reaction may add to the
 // window. Seconds. A machine that stands still is measured, not allowed for.
@@ -20,9 +16,9 @@ const Slack = 1.1
 // never stands for a detector that has no latest time.
 const never = -1.0
 
-// lateness is how late Linux may fire a kernel timer of d seconds: its timer wheel
-// rounds up by at most 1/8 of the timer (kernel/time/timer.c, LVL_GRAN).
-func lateness(d float64) float64 { return d / 8 }
+// Patience is the longest window that a story waits for, in seconds. A bound beyond it
+// counts as none, or one story would take longer than all others together.
+const Patience = 600.0
 
 // Exposure says which connections go through a fault, and in which state.
 type Exposure struct {
@@ -33,39 +29,71 @@ type Exposure struct {
 	Edge string
 	// Busy is set if data may be in flight: keepalive does not run then.
 	Busy bool
+	// Late is set if this side may write at any time after the fault: just before
+	// keepalive would be done.
+	Late bool
+	// Full is set if the peer has stopped reading, and the send buffer is full.
+	Full bool
+	// Without is the role of a process that is dead or frozen: what it holds it cannot let
+	// go of, and is not waited for.
+	Without string
 }
 
 // WindowOf is the window of one fault. Every connection has several detectors; the
 // first that fires ends it, so a connection's bound is the minimum over its
 // detectors, and the window the maximum over the exposed connections. What a session
 // carries, or what is carried for a visitor, inherits the bound of what carries it.
+// Lower bounds likewise: the minimum over everything.
 //
-// Upper is never (-1) if no detector has a bound: such a target can't be judged
-// on this fault. A Flap has the window of the silence that it could be taken for, in
-// which nothing may die.
-func WindowOf(s record.Settings, x Exposure) record.Window {
+//	groups: as Groups or Stated make them
+//
+// Upper is never (-1) if some connection has no detector with a bound: such a target
+// can't be judged on this fault (Unbounded says why). A Flap has the window of the
+// silence that it could be taken for, in which nothing may die.
+func WindowOf(groups []Group, x Exposure) record.Window {
 	w := record.Window{Slack: Slack}
-	if x.Class == record.Flap {
+	if x.Class == record.Flap || x.Class == record.Rerouted {
 		x.Class = record.Silent
-		w = WindowOf(s, x)
+		w = WindowOf(groups, x)
 		w.Survive = true
 		return w
 	}
-	for _, role := range []string{"server", "client"} {
-		w.Rows = append(w.Rows, rowsOf(s, x, role)...)
-	}
-	decided := false
-	for i, r := range w.Rows {
-		if r.Decides {
-			decided = true
-			w.Upper = max(w.Upper, r.Latest)
-		}
-		if i == 0 || r.Earliest < w.Lower {
-			w.Lower = r.Earliest
+	inherits := map[string]record.Bound{} // by role, from its exposed connections
+	add := func(g Group, rows ...record.Bound) {
+		for _, r := range rows {
+			r.Role, r.Sockets, r.Count, r.Set = g.Role, g.Sockets, g.Count, g.Set
+			if len(w.Rows) == 0 || r.Earliest < w.Lower {
+				w.Lower = r.Earliest
+			}
+			w.Rows = append(w.Rows, r)
 		}
 	}
-	if !decided {
-		w.Upper = never
+	for _, g := range groups {
+		if g.Carried {
+			continue
+		}
+		rows, decided := g.bounds(x)
+		add(g, rows...)
+		if decided < 0 || w.Upper == never {
+			w.Upper = never
+			continue
+		}
+		w.Upper = max(w.Upper, rows[decided].Latest)
+		if b, ok := inherits[g.Role]; !ok || rows[decided].Latest > b.Latest {
+			inherits[g.Role] = rows[decided]
+		}
+	}
+	for _, g := range groups {
+		owner := g.Role
+		if x.Edge != "" {
+			owner = x.Edge // the other process hears of it from the owner
+		}
+		if b, ok := inherits[owner]; ok && g.Carried {
+			b.Detector, b.Formula = "end of what carries it", "as the connection that it depends on"
+			add(g, b)
+		}
+	}
+	if w.Upper == never {
 		return w
 	}
 	w.Deadline = w.Upper + w.Slack
@@ -73,21 +101,67 @@ func WindowOf(s record.Settings, x Exposure) record.Window {
 	return w
 }
 
+// bounds are the group's detectors, with the index of the one that decides; -1 if none
+// has a bound. A window that the target's file gives stands in for a detector.
+func (g Group) bounds(x Exposure) ([]record.Bound, int) {
+	rows := detectors(g.Settings, x)
+	best := -1
+	for i, r := range rows {
+		if r.Latest != never && r.Latest <= Patience && (best < 0 || r.Latest < rows[best].Latest) {
+			best = i
+		}
+	}
+	if best < 0 && g.Settings.Window > 0 {
+		best = len(rows)
+		rows = append(rows, record.Bound{
+			Detector: "window of the target's file", Latest: g.Settings.Window,
+			Formula: fmt.Sprintf("given, for no detector has a bound = %.3g s", g.Settings.Window),
+		})
+	}
+	if best >= 0 {
+		rows[best].Decides = true
+	}
+	return rows, best
+}
+
 // Unbounded names the connections that have no detector with a bound, and the layer
 // that they lack, for an exposure whose window is never.
-func Unbounded(x Exposure) string {
-	sockets := "the sessions between server and client"
-	if x.Edge != "" {
-		sockets = map[string]string{"server": "the server's connections to visitors", "client": "the client's connections to origins"}[x.Edge]
+func Unbounded(groups []Group, x Exposure) string {
+	var all []string
+	for _, g := range groups {
+		if g.Carried {
+			continue
+		}
+		if _, decided := g.bounds(x); decided < 0 {
+			text := g.lacks(x)
+			if !slices.Contains(all, text) {
+				all = append(all, text)
+			}
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// lacks says what the group is, and what it lacks.
+func (g Group) lacks(x Exposure) string {
+	sockets := map[string]string{
+		visitors: "the server's connections to visitors",
+		origins:  "the client's connections to origins",
+		sessions: "the sessions between server and client",
+	}[g.Sockets]
+	if g.Count > 0 {
+		sockets = fmt.Sprintf("%s (%s: %d, %s)", sockets, g.Role, g.Count, g.Set)
 	}
 	var lacks []string
 	if x.Edge == "" {
 		lacks = append(lacks, "heartbeat with a deadline")
 	}
 	switch {
+	case x.Class == record.HalfClosed:
+		lacks = []string{"half-close bound (the peer's kernel answers)"}
 	case x.Class == record.Frozen:
 		sockets += " (a frozen peer's kernel answers for it)"
-	case x.Busy:
+	case x.Full, x.Busy, x.Late:
 		lacks = append(lacks, "TCP_USER_TIMEOUT (keepalive does not run with data in flight)")
 	default:
 		lacks = append(lacks, "keepalive")
@@ -95,135 +169,42 @@ func Unbounded(x Exposure) string {
 	if len(lacks) == 0 {
 		lacks = []string{"read deadline"}
 	}
-	return sockets + " have no " + strings.Join(lacks, " and no ")
-}
-
-// rowsOf are the detectors of one process's exposed connections, and what inherits
-// from them.
-func rowsOf(s record.Settings, x Exposure, role string) []record.Bound {
-	owner, sockets, carried := role, "sessions", "carried by a session"
-	if x.Edge != "" {
-		owner = x.Edge
-		sockets = map[string]string{"server": "visitors", "client": "origins"}[x.Edge]
-		carried = "carried for " + sockets
-		s.HeartbeatInterval, s.HeartbeatDeadline = 0, 0 // a session's, not theirs
-	}
-	rows := detectors(s, x)
-	decide(rows)
-	inherits := record.Bound{}
-	for i := range rows {
-		rows[i].Role, rows[i].Sockets = role, sockets
-		if rows[i].Decides {
-			inherits = rows[i]
-			inherits.Sockets, inherits.Detector = carried, "end of what carries it"
-			inherits.Formula = "as the connection that it depends on"
+	text := sockets + " have no " + strings.Join(lacks, " and no ")
+	for _, r := range detectors(g.Settings, x) {
+		if r.Latest > Patience {
+			text += fmt.Sprintf("; %s takes up to %.0f s, and a story waits for %.0f s at most", r.Detector, r.Latest, Patience)
 		}
 	}
-	switch {
-	case inherits.Detector == "":
-		return rows
-	case owner != role: // the other process hears of it from the owner
-		return []record.Bound{inherits}
-	case x.Edge != "":
-		return rows
-	}
-	return append(rows, inherits)
-}
-
-// decide marks the row with the smallest latest time.
-func decide(rows []record.Bound) {
-	best := -1
-	for i, r := range rows {
-		if r.Latest != never && (best < 0 || r.Latest < rows[best].Latest) {
-			best = i
-		}
-	}
-	if best >= 0 {
-		rows[best].Decides = true
-	}
-}
-
-// detectors are those of one end of a connection.
-func detectors(s record.Settings, x Exposure) []record.Bound {
-	switch x.Class {
-	case record.Closed:
-		return []record.Bound{{
-			Detector: "FIN or RST",
-			Formula:  "the kernel of a process that died closes its sockets at once = 0 s",
-		}}
-	case record.Frozen:
-		return frozenRows(s)
-	case record.Reset:
-		return resetRows(s)
-	}
-	rows := heartbeatRows(s)
-	if s.Flush > 0 {
-		rows = append(rows, flushRow(s))
-	}
-	idle, interval, count, user := s.KeepaliveIdle, s.KeepaliveInterval, float64(s.KeepaliveCount), s.UserTimeout
-	// This side writes into the dead connection: data at once, or the heartbeat.
-	writes, gap := s.HeartbeatInterval > 0 || x.Busy, s.HeartbeatInterval
-	if x.Busy {
-		gap = 0
-	}
-	probes := idle + lateness(idle) + count*(interval+lateness(interval))
-	if user > 0 {
-		row := record.Bound{Detector: "TCP_USER_TIMEOUT", Earliest: user}
-		if count > 0 {
-			row.Earliest = min(user, count*interval)
-		}
-		switch {
-		case writes:
-			// Keepalive stops with the first unacknowledged byte.
-			row.Latest = gap + 2*rto + user + lateness(user)
-			row.Formula = fmt.Sprintf("next write %.3g + 2 RTO %.3g + U %.3g + U/8 = %.3f s", gap, 2*rto, user, row.Latest)
-		case count > 0:
-			// Idle: checked by each keepalive probe; the count is ignored.
-			steps := max(1, math.Ceil((user-idle)/interval))
-			row.Latest = idle + lateness(idle) + steps*(interval+lateness(interval))
-			row.Formula = fmt.Sprintf("idle: (I %.3g + V %.3g x max(1, ceil((U-I)/V)) = %.0f) x 9/8 = %.3f s", idle, interval, steps, row.Latest)
-		default:
-			row.Latest = never
-			row.Formula = "without keepalive an idle connection is never looked at"
-		}
-		rows = append(rows, row)
-	}
-	if count > 0 {
-		row := record.Bound{
-			Detector: "keepalive",
-			Earliest: count * interval,
-			Latest:   probes,
-			Formula:  fmt.Sprintf("(I %.3g + C %.0f x V %.3g) x 9/8 = %.3f s", idle, count, interval, probes),
-		}
-		switch {
-		case user > 0:
-			row.Latest = never
-			row.Formula = "TCP_USER_TIMEOUT replaces the count"
-		case writes:
-			row.Latest = never
-			row.Formula = "does not run while bytes are unacknowledged"
-		}
-		rows = append(rows, row)
-	}
-	return rows
+	return text + ": scale it by kernel:, or give a window, in the target's file"
 }
 
 // ShortOutage is how long, in seconds, a path may be silent without any detector of a
-// healthy connection firing: below (C-1) V for keepalive; below (P - H - 1 s) / 2 for a
-// heartbeat, whose frames may then wait for a retransmission as long as the outage
-// was; below (U - 1 s) / 2 where bytes may be unacknowledged, and the same for a write
+// healthy connection firing: below (C-1) V for keepalive (with U the intervals until U
+// stand for C), where it runs; below (P - H - 1 s) / 2 for a heartbeat, whose frames may
+// then wait for a retransmission as long as the outage was; below (U - 1 s) / 2 where
+// bytes may be unacknowledged, or (T(n) - 1 s) / 2 without U, and the same for a write
 // deadline, for a write may wait as long as the retransmission does. Four fifths of
 // the smallest, for nothing may be close; 0 if there is no detector at all.
 func ShortOutage(s record.Settings, busy bool) float64 {
 	limit := math.Inf(1)
-	if s.KeepaliveCount > 0 {
-		limit = min(limit, float64(s.KeepaliveCount-1)*s.KeepaliveInterval)
+	beats := s.HeartbeatInterval > 0
+	if s.KeepaliveCount > 0 && !(beats && s.HeartbeatInterval < s.KeepaliveIdle) {
+		limit = min(limit, (unanswered(s)-1)*s.KeepaliveInterval)
 	}
 	if s.HeartbeatDeadline > 0 {
 		limit = min(limit, (s.HeartbeatDeadline-s.HeartbeatInterval-1)/2)
 	}
-	if s.UserTimeout > 0 && (busy || s.HeartbeatInterval > 0) {
-		limit = min(limit, (s.UserTimeout-1)/2)
+	if s.ReadDeadline > 0 {
+		limit = min(limit, (s.ReadDeadline-s.HeartbeatInterval-1)/2)
+	}
+	if busy || beats {
+		gives := s.UserTimeout
+		if gives <= 0 {
+			gives = retransmitEarliest(retries(s), rtoMax(s))
+		}
+		if gives <= Patience {
+			limit = min(limit, (gives-1)/2)
+		}
 	}
 	if s.Flush > 0 && busy {
 		limit = min(limit, (s.Flush-1)/2)

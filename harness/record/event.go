@@ -104,6 +104,14 @@ type Settings struct {
 	Dial              float64 `json:"dial"`
 	BackoffCap        float64 `json:"backoff_cap"`
 	BackoffJitter     float64 `json:"backoff_jitter"` // fraction of the cap, 0.5 = up to half more
+	// ReadDeadline is how long a connection may be silent, put off by each byte.
+	ReadDeadline float64 `json:"read_deadline,omitempty"`
+	// Window is given for connections that no detector bounds.
+	Window float64 `json:"window,omitempty"`
+	// Retries is tcp_retries2 and RTOMax the cap of the retransmission timer, of one
+	// socket: no file states them. 0: the kernel's defaults, 15 and 120 s.
+	Retries int     `json:"retries,omitempty"`
+	RTOMax  float64 `json:"rto_max,omitempty"`
 }
 
 // Check is the detector's self-check: it was shown a known leak.
@@ -155,6 +163,11 @@ const (
 	Frozen Class = "frozen" // the peer's kernel answers, its program does not: only an application's deadline notices
 	Reset  Class = "reset"  // each side is told by RST, at the next packet that it sends
 	Flap   Class = "flap"   // the path is back before a detector fires: connections survive
+	// Rerouted: the path forgets the connection and takes it up again at the next
+	// packet, as a NAT does that takes up connections in their middle: they survive.
+	Rerouted Class = "rerouted"
+	// HalfClosed: one direction has ended, and the peer lives and holds the other.
+	HalfClosed Class = "half-closed"
 )
 
 // Fault is one phase of one fault.
@@ -194,8 +207,12 @@ type Window struct {
 
 // Bound is one detector's word on one class of sockets.
 type Bound struct {
-	Role     string  `json:"role"`     // "server", "client"
-	Sockets  string  `json:"sockets"`  // "sessions", "visitors"
+	Role    string `json:"role"`    // "server", "client"
+	Sockets string `json:"sockets"` // "sessions", "visitors"
+	// Count is how many sockets of that role and kind are set so; Set says how, or that
+	// they were not asked. 0 and "" if there were none to ask.
+	Count    int     `json:"count,omitempty"`
+	Set      string  `json:"set,omitempty"`
 	Detector string  `json:"detector"` // "heartbeat deadline", "TCP_USER_TIMEOUT", ...
 	Formula  string  `json:"formula"`  // with the numbers put in
 	Earliest float64 `json:"earliest"`

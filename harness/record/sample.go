@@ -33,6 +33,9 @@ type Sample struct {
 	// OptionsRefused says why the options of Sockets could not be read, by whom they
 	// were refused and what would help; "" if nothing refused.
 	OptionsRefused string `json:"options_refused,omitempty"`
+	// Namespace is what the process's host gives to each of its sockets; nil if it was
+	// not read.
+	Namespace *Namespace `json:"namespace,omitempty"`
 	// Kernel are TCP sockets of the process's host that no process holds:
 	// orphans and TIME_WAIT, which have inode 0.
 	Kernel []Socket `json:"kernel,omitempty"`
@@ -48,6 +51,15 @@ type Sample struct {
 	// target offers no pprof.
 	Groups     []Group     `json:"groups,omitempty"`
 	Goroutines []Goroutine `json:"goroutines,omitempty"`
+}
+
+// Namespace are sysctls net.ipv4.tcp_* of a host that bound how long a connection, or
+// what the kernel keeps of one, lives. Seconds.
+type Namespace struct {
+	Retries2      int     `json:"retries2"`
+	OrphanRetries int     `json:"orphan_retries"`
+	FinTimeout    float64 `json:"fin_timeout"`
+	RTOMax        float64 `json:"rto_max,omitempty"` // 0 before Linux 6.15, where it is 120 s
 }
 
 // FD is one descriptor.

@@ -92,14 +92,19 @@ type Settings struct {
 		Interval time.Duration `yaml:"interval"`
 		Deadline time.Duration `yaml:"deadline"`
 	} `yaml:"heartbeat"`
-	HalfClose time.Duration `yaml:"half_close"`
-	Handshake time.Duration `yaml:"handshake"`
-	Flush     time.Duration `yaml:"flush"`
-	Dial      time.Duration `yaml:"dial"`
-	Backoff   struct {
+	// ReadDeadline is how long a connection may be silent, put off by each byte.
+	ReadDeadline time.Duration `yaml:"read_deadline"`
+	HalfClose    time.Duration `yaml:"half_close"`
+	Handshake    time.Duration `yaml:"handshake"`
+	Flush        time.Duration `yaml:"flush"`
+	Dial         time.Duration `yaml:"dial"`
+	Backoff      struct {
 		Cap    time.Duration `yaml:"cap"`
 		Jitter float64       `yaml:"jitter"` // a delay may be this fraction longer than the cap
 	} `yaml:"backoff"`
+	// Window is given for connections that no detector bounds, or not in a time that a
+	// story waits for: by then they are gone, the file says.
+	Window time.Duration `yaml:"window"`
 }
 
 // Record is the settings in the record's form, in seconds.
@@ -112,6 +117,8 @@ func (s Settings) Record() record.Settings {
 		HeartbeatInterval: s.Heartbeat.Interval.Seconds(),
 		HeartbeatDeadline: s.Heartbeat.Deadline.Seconds(),
 		HalfClose:         s.HalfClose.Seconds(),
+		ReadDeadline:      s.ReadDeadline.Seconds(),
+		Window:            s.Window.Seconds(),
 		Handshake:         s.Handshake.Seconds(),
 		Flush:             s.Flush.Seconds(),
 		Dial:              s.Dial.Seconds(),
@@ -175,6 +182,8 @@ func (t *Target) check() error {
 		return errors.New("visit is missing: name at least one of http, websocket, tcp")
 	case t.Settings.Keepalive.Count < 0:
 		return errors.New("settings.keepalive.count is negative")
+	case t.Settings.Window < 0:
+		return errors.New("settings.window is negative")
 	}
 	for key := range t.Kernel {
 		if !strings.HasPrefix(key, "net.") {
