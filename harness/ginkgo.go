@@ -56,6 +56,7 @@ type setUp struct {
 	Bins                    map[string]string
 	Began                   time.Time
 	Own                     bool // the run folder was made here, and ends here
+	Suite                   int  // of this run, from 1: a run may play several, one after the other
 }
 
 var shared setUp
@@ -119,7 +120,17 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 	s.Began = time.Now()
 	check := selfCheck(ctx, s.Root, s.Temp)
 	events := []record.Event{{At: time.Now(), Kind: record.KindCheck, Check: &check}}
+	s.Suite = 1
 	if s.Dir = os.Getenv(EnvRun); s.Dir != "" {
+		before, err := record.Read(s.Dir)
+		if err != nil {
+			return s, err
+		}
+		for _, e := range before {
+			if e.Check != nil { // each suite has one
+				s.Suite++
+			}
+		}
 		return s, note(s.Dir, events)
 	}
 	s.Own = true
@@ -221,7 +232,7 @@ const specEntry = "halfopen spec"
 func New(ctx ginkgo.SpecContext, topology lab.Topology) *World {
 	ginkgo.GinkgoHelper()
 	r := ginkgo.CurrentSpecReport()
-	id := fmt.Sprintf("%d-%d", ginkgo.GinkgoParallelProcess(), specs.Add(1))
+	id := fmt.Sprintf("%d-%d-%d", shared.Suite, ginkgo.GinkgoParallelProcess(), specs.Add(1))
 	ginkgo.AddReportEntry(specEntry, id, ginkgo.ReportEntryVisibilityNever)
 	return newWorld(ctx, ginkgoT{}, suite, describe(r), id, topology)
 }
@@ -303,7 +314,7 @@ func finish(report types.Report) {
 			}
 		}
 		if id == "" { // a spec without a World: it has no verdict of its own
-			id = fmt.Sprintf("s-%d", n)
+			id = fmt.Sprintf("%d-s-%d", shared.Suite, n)
 			s := describe(r)
 			write(record.Event{Kind: record.KindBegin, Spec: id, Begin: &s})
 			if v := plainVerdict(r); v != nil {

@@ -6,19 +6,28 @@ import (
 	"html/template"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// The measures of a chart, in user units; at the page's full width one unit is
-// about one pixel. What lies right of plotRight is for the labels at the line
-// ends.
+// A chart is three drawings in a row, so that it fits a wide screen, a phone and a
+// sheet of paper without any text being scaled:
+//
+//	+--------+----------------------------------+--------------+
+//	| 20     |        ____                      |              |
+//	| 10     | ______/    \____________________ | fds 14       |
+//	|  0     |                                  |              |
+//	+--------+----------------------------------+--------------+
+//	 gutter    chart: stretched, plotWidth units   ends
+//
+// On a narrow screen the ends give way to a list of keys below the chart.
 const (
-	chartWidth = 940.0
-	plotLeft   = 56.0
-	plotRight  = 752.0
+	plotWidth  = 1000.0 // units of the x axis, whatever the screen makes of them
+	typical    = 700.0  // pixels that they take on a wide screen, to keep labels apart
+	gutter     = 52
+	endsWidth  = 196
 	labelGap   = 15.0 // between two labels, also the height of one row of marks
 	columns    = 800  // a line has at most this many, each with its least and greatest value
+	bottomRoom = 22.0 // below the last panel, for the numbers of the x axis
 )
 
 // axis is the x axis that the panels of one figure share.
@@ -52,10 +61,9 @@ type mark struct {
 // panel is one chart of a figure.
 type panel struct {
 	title, note string
-	height      float64 // of the plot
+	unit        string  // of the values, "" for counts
+	height      float64 // of the plot, in pixels
 	lines       []line
-	limit       float64 // a dashed line across, 0 for none
-	limitName   string
 	show        func(float64) string // a value as text
 }
 
@@ -70,21 +78,47 @@ type line struct {
 	// breaks has the indexes at which a new process begins: no step leads there.
 	breaks []int
 	base   float64 // NaN for none
+	excess float64 // above base, as judged; NaN if nobody did
 	fill   bool    // the excess above base after the window is a finding
+}
+
+// key is a line's name and last value, or the name of a mark, in its colour.
+type key struct{ Class, Text string }
+
+// drawing is one panel as the page shows it.
+type drawing struct {
+	Title, Note string
+	Bad         bool
+	SVG         template.HTML
+	Keys        []key
 }
 
 func (a axis) x(at float64) float64 {
 	if a.to <= a.from {
-		return plotLeft
+		return 0
 	}
 	at = min(max(at, a.from), a.to)
-	return plotLeft + (at-a.from)/(a.to-a.from)*(plotRight-plotLeft)
+	return (at - a.from) / (a.to - a.from) * plotWidth
+}
+
+func percent(x float64) string { return trimZeros(fmt.Sprintf("%.2f", x/plotWidth*100)) + "%" }
+
+// drawPanels draws the panels of one figure over their common axis.
+func drawPanels(a axis, panels []panel) []drawing {
+	var list []drawing
+	for i, p := range panels {
+		list = append(list, drawing{
+			Title: p.title, Note: p.note, Bad: slices.ContainsFunc(p.lines, func(l line) bool { return l.fill && l.over(a) > 0 }),
+			SVG: p.svg(a, i == 0, i == len(panels)-1), Keys: p.keys(),
+		})
+	}
+	return list
 }
 
 // svg draws the panel. The first of a figure carries the names of the marks, the
 // last the numbers of the x axis.
 func (p panel) svg(a axis, first, last bool) template.HTML {
-	top, bottom := 8.0, 8.0
+	top, bottom := 8.0, 4.0
 	var names []placed
 	if first {
 		var rows int
@@ -92,38 +126,49 @@ func (p panel) svg(a axis, first, last bool) template.HTML {
 		top += float64(rows) * labelGap
 	}
 	if last {
-		bottom = 22
+		bottom = bottomRoom
 	}
 	scale, ticks := p.yScale()
-	y := func(v float64) float64 { return top + p.height - v/scale*p.height }
+	y := func(v float64) float64 { return p.height - v/scale*p.height }
+	size := fmt.Sprintf(`height="%s"`, num(top+p.height+bottom))
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg role="img" viewBox="0 0 %s %s" class="chart"><title>%s</title>`,
-		num(chartWidth), num(top+p.height+bottom), html.EscapeString(p.alt()))
-	for _, bd := range a.bands {
-		fmt.Fprintf(&b, `<rect class="%s" fill="none" x="%s" y="%s" width="%s" height="%s"/>`,
-			bd.class, num(a.x(bd.from)), num(top), num(a.x(bd.to)-a.x(bd.from)), num(p.height))
-	}
+	fmt.Fprintf(&b, `<svg class="gutter" aria-hidden="true" width="%d" %s>`, gutter, size)
 	for _, t := range ticks {
-		fmt.Fprintf(&b, `<path class="grid" stroke="currentColor" stroke-opacity=".15" d="M%s %sH%s"/><text class="tick" text-anchor="end" x="%s" y="%s">%s</text>`,
-			num(plotLeft), num(y(t)), num(plotRight), num(plotLeft-8), num(y(t)+4), html.EscapeString(p.show(t)))
+		fmt.Fprintf(&b, `<text text-anchor="end" x="%d" y="%s">%s</text>`, gutter-8, num(top+y(t)+4), html.EscapeString(p.show(t)))
 	}
-	a.drawTicks(&b, top+p.height, last)
+	fmt.Fprintf(&b, `</svg><svg class="chart" role="img" aria-label="%s" width="100%%" %s data-top="%s" data-height="%s" data-scale="%g">`,
+		html.EscapeString(p.alt()), size, num(top), num(p.height), scale)
+	fmt.Fprintf(&b, `<svg y="%s" width="100%%" height="%s" viewBox="0 0 %s %s" preserveAspectRatio="none" overflow="visible"><g fill="none" stroke="currentColor">`,
+		num(top), num(p.height), num(plotWidth), num(p.height))
+	for _, bd := range a.bands {
+		if width := a.x(bd.to) - a.x(bd.from); width > 0 {
+			fmt.Fprintf(&b, `<path class="%s" stroke="none" d="M%s 0h%sV%sh-%[3]sz"/>`, bd.class, num(a.x(bd.from)), num(width), num(p.height))
+		}
+	}
+	b.WriteString(`<path class="grid" stroke-opacity=".15" d="`)
+	for _, t := range ticks {
+		fmt.Fprintf(&b, `M0 %sH%s`, num(y(t)), num(plotWidth))
+	}
+	b.WriteString(`"/>`)
 	for _, l := range p.lines {
 		l.drawFill(&b, a, y)
 	}
-	for _, l := range p.lines {
-		l.draw(&b, a, y)
-	}
-	if p.limit > 0 {
-		fmt.Fprintf(&b, `<path class="limit" fill="none" stroke="currentColor" stroke-dasharray="6 4" d="M%s %sH%s"/>`,
-			num(plotLeft), num(y(p.limit)), num(plotRight))
+	for i, l := range p.lines {
+		l.draw(&b, a, y, i)
 	}
 	for _, m := range a.marks {
-		fmt.Fprintf(&b, `<path class="%s" stroke="currentColor" d="M%s %sV%s"/>`, m.class, num(a.x(m.at)), num(top-4), num(top+p.height))
+		fmt.Fprintf(&b, `<path class="%s" d="M%s -4V%s"/>`, m.class, num(a.x(m.at)), num(p.height))
+	}
+	b.WriteString(`</g>`)
+	b.WriteString(`</svg>`)
+	if last {
+		a.drawTicks(&b, top+p.height)
 	}
 	for _, n := range names {
-		fmt.Fprintf(&b, `<text class="name %s" x="%s" y="%s">%s</text>`, n.class, num(n.x), num(n.y), html.EscapeString(n.text))
+		fmt.Fprintf(&b, `<text class="name %s" text-anchor="%s" x="%s" y="%s">%s</text>`, n.class, n.anchor, percent(n.x), num(n.y), html.EscapeString(n.text))
 	}
+	p.drawOver(&b, a, y, top)
+	fmt.Fprintf(&b, `</svg><svg class="ends" aria-hidden="true" width="%d" %s>`, endsWidth, size)
 	p.drawEnds(&b, y, top)
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String()) //nolint:gosec // every text above goes through html.EscapeString
@@ -132,24 +177,36 @@ func (p panel) svg(a axis, first, last bool) template.HTML {
 // alt is the chart in words, for those who do not see it.
 func (p panel) alt() string {
 	text := p.title
-	for i, l := range p.lines {
-		sep := ", "
-		if i == 0 {
-			sep = ": at the end "
+	if p.note != "" {
+		text += ", " + p.note
+	}
+	for _, l := range p.lines {
+		if len(l.y) == 0 {
+			continue
 		}
-		if len(l.y) > 0 {
-			text += sep + l.name + " " + p.show(l.y[len(l.y)-1])
-			if !math.IsNaN(l.base) {
-				text += " (baseline " + p.show(l.base) + ")"
-			}
+		text += ". " + l.name + ": "
+		if !math.IsNaN(l.base) {
+			text += "baseline " + p.show(l.base) + ", "
+		}
+		text += "highest " + p.show(slices.Max(l.y)) + ", at the end " + p.show(l.y[len(l.y)-1])
+	}
+	return text + "."
+}
+
+// keys are the lines' names with their last values.
+func (p panel) keys() []key {
+	var list []key
+	for _, l := range p.lines {
+		if n := len(l.y); n > 0 {
+			list = append(list, key{l.class, strings.TrimSpace(l.name + " " + p.show(l.y[n-1]))})
 		}
 	}
-	return text
+	return list
 }
 
 // yScale is the top of the y axis and its ticks, from 0.
 func (p panel) yScale() (scale float64, ticks []float64) {
-	top := p.limit
+	top := 0.0
 	for _, l := range p.lines {
 		for _, v := range l.y {
 			top = max(top, v)
@@ -176,81 +233,4 @@ func (p panel) yScale() (scale float64, ticks []float64) {
 		ticks = append(ticks, t)
 	}
 	return max(top*1.08, step), ticks
-}
-
-// placed is a text with its place.
-type placed struct {
-	x, y        float64
-	class, text string
-}
-
-// place puts the names of marks and bands in rows above the plot, so that none
-// lies on another, and says how many rows that takes.
-func (a axis) place() (names []placed, rows int) {
-	var ends []float64 // of each row
-	put := func(x float64, class, text string) {
-		width := float64(len([]rune(text))) * 6.6
-		x = min(x, chartWidth-width)
-		row := slices.IndexFunc(ends, func(end float64) bool { return end < x })
-		if row < 0 {
-			row = len(ends)
-			ends = append(ends, 0)
-		}
-		ends[row] = x + width + 10
-		names = append(names, placed{x, float64(row), class, text})
-	}
-	for _, m := range a.marks {
-		put(a.x(m.at)-3, m.class, m.label)
-	}
-	for _, b := range a.bands {
-		if b.label != "" {
-			put(a.x(b.from)+4, b.class+"name", b.label)
-		}
-	}
-	// The first row is the lowest, nearest to the plot.
-	for i := range names {
-		names[i].y = 12 + (float64(len(ends))-1-names[i].y)*labelGap
-	}
-	return names, len(ends)
-}
-
-func (a axis) drawTicks(b *strings.Builder, bottom float64, numbers bool) {
-	step := tickStep((a.to-a.from)/9, a.cycles)
-	for t := math.Ceil(a.from/step) * step; t <= a.to+step*1e-6; t += step {
-		fmt.Fprintf(b, `<path class="grid" stroke="currentColor" stroke-opacity=".15" d="M%s %sv4"/>`, num(a.x(t)), num(bottom))
-		if numbers {
-			fmt.Fprintf(b, `<text class="tick" text-anchor="middle" x="%s" y="%s">%s</text>`, num(a.x(t)), num(bottom+18), a.tickText(t, step))
-		}
-	}
-}
-
-func tickStep(least float64, cycles bool) float64 {
-	steps := []float64{.1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400}
-	if cycles {
-		steps = []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000}
-	}
-	for _, s := range steps {
-		if s >= least {
-			return s
-		}
-	}
-	return max(least, steps[len(steps)-1])
-}
-
-func (a axis) tickText(t, step float64) string {
-	switch {
-	case a.cycles:
-		return strconv.FormatFloat(t, 'f', 0, 64)
-	case step >= 60:
-		return strings.Replace(fmt.Sprintf("%.0f min", t/60), "-", "−", 1)
-	}
-	return strings.Replace(trimZeros(fmt.Sprintf("%.1f", t)), "-", "−", 1) + " s"
-}
-
-// num is a coordinate: a tenth of a unit is finer than any screen.
-func num(v float64) string {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return "0"
-	}
-	return trimZeros(strconv.FormatFloat(v, 'f', 1, 64))
 }

@@ -39,7 +39,7 @@ func TestDecimateKeepsPeaks(t *testing.T) {
 func TestFillShowsOnlyWhatStaysAfterTheHeal(t *testing.T) {
 	a := axis{from: 0, to: 10, excessFrom: 4, healedAt: 6}
 	fill := func(y ...float64) bool {
-		l := line{base: 3, fill: true, x: []float64{0, 3, 7, 9, 10}, y: y}
+		l := line{base: 3, excess: math.NaN(), fill: true, x: []float64{0, 3, 7, 9, 10}, y: y}
 		var b strings.Builder
 		l.drawFill(&b, a, func(v float64) float64 { return -v })
 		return b.Len() > 0
@@ -65,7 +65,7 @@ func TestNoPidStepAcrossARestart(t *testing.T) {
 	s := tell(b.events, false)
 	for _, sp := range s.specs {
 		if sp.id == "leaky" {
-			l := sp.rounds[0].series("client", func(p record.Point) (float64, bool) { return float64(p.FDs), true })
+			l := sp.rounds[0].series("client", func(p record.Point) (float64, bool) { return float64(p.FDs), true }, nil)
 			if len(l.breaks) != 1 {
 				t.Errorf("breaks %v, want one: the client was restarted once", l.breaks)
 			}

@@ -3,7 +3,6 @@ package reports
 import (
 	"cmp"
 	"fmt"
-	"html/template"
 	"maps"
 	"math"
 	"slices"
@@ -15,15 +14,10 @@ import (
 
 // figure is the timeline of one process: panels over one x axis.
 type figure struct {
-	Name   string
-	Panels []drawing
-}
-
-// drawing is one panel as the page shows it.
-type drawing struct {
-	Title, Note string
-	Bad         bool
-	SVG         template.HTML
+	Name           string
+	From, To, Unit string // of the x axis
+	Legend         []key
+	Panels         []drawing
 }
 
 // zero is the moment that the times of a round count from: its first fault, or
@@ -96,16 +90,20 @@ func (r *round) figures() []figure {
 		if len(panels) == 0 || a.to <= a.from {
 			continue
 		}
-		f := figure{Name: role}
-		for i, p := range panels {
-			f.Panels = append(f.Panels, drawing{
-				Title: p.title, Note: p.note, Bad: slices.ContainsFunc(p.lines, func(l line) bool { return l.fill && l.over(a) > 0 }),
-				SVG: p.svg(a, i == 0, i == len(panels)-1),
-			})
-		}
-		list = append(list, f)
+		excess := slices.ContainsFunc(panels, func(p panel) bool {
+			return slices.ContainsFunc(p.lines, func(l line) bool { return l.fill && l.over(a) > 0 })
+		})
+		list = append(list, newFigure(role, a, panels, excess))
 	}
 	return list
+}
+
+func newFigure(name string, a axis, panels []panel, excess bool) figure {
+	f := figure{Name: name, From: num(a.from), To: num(a.to), Unit: "s", Legend: a.legend(excess), Panels: drawPanels(a, panels)}
+	if a.cycles {
+		f.Unit = "cycle"
+	}
+	return f
 }
 
 // roles are the processes with anything to draw, "server" first.
@@ -125,9 +123,12 @@ func (r *round) roles() []string {
 	})
 }
 
-// over is the excess of the line at its end.
+// over is the excess of the line: as judged, else as it is at its end.
 func (l line) over(a axis) float64 {
 	n := len(l.y)
+	if n > 0 && !math.IsNaN(l.excess) {
+		return l.excess
+	}
 	if n == 0 || math.IsNaN(l.base) || l.x[n-1] < a.excessFrom {
 		return 0
 	}
@@ -137,21 +138,35 @@ func (l line) over(a axis) float64 {
 func counts(v float64) string { return quantity(v, "") }
 func mebi(v float64) string   { return trimZeros(fmt.Sprintf("%.1f", v)) + " MiB" }
 
-// series reads one figure out of a role's points. get tells a value, and whether
-// the point has one.
-func (r *round) series(role string, get func(record.Point) (float64, bool)) line {
-	l := line{base: math.NaN()}
-	pid := 0
+// series reads one figure out of a role's points and snapshots. get tells a value,
+// and whether the point has one; snap the same of a snapshot, nil if snapshots do not
+// have it.
+func (r *round) series(role string, get func(record.Point) (float64, bool), snap func(record.Sample) (float64, bool)) line {
+	l := line{base: math.NaN(), excess: math.NaN()}
+	type reading struct {
+		at, value float64
+		pid       int
+	}
+	var all []reading
 	for _, p := range r.points {
-		v, ok := get(p.it)
-		if p.it.Role != role || !ok {
+		if v, ok := get(p.it); ok && p.it.Role == role {
+			all = append(all, reading{r.after(p.at), v, p.it.PID})
+		}
+	}
+	for _, s := range r.snapshots {
+		if snap == nil || s.it.Sample.Role != role {
 			continue
 		}
-		if pid != 0 && pid != p.it.PID {
-			l.breaks = append(l.breaks, len(l.x))
+		if v, ok := snap(s.it.Sample); ok {
+			all = append(all, reading{r.after(s.at), v, s.it.Sample.PID})
 		}
-		pid = p.it.PID
-		l.x, l.y = append(l.x, r.after(p.at)), append(l.y, v)
+	}
+	slices.SortStableFunc(all, func(a, b reading) int { return cmp.Compare(a.at, b.at) })
+	for i, x := range all {
+		if i > 0 && all[i-1].pid != x.pid {
+			l.breaks = append(l.breaks, i)
+		}
+		l.x, l.y = append(l.x, x.at), append(l.y, x.value)
 	}
 	return l
 }
@@ -161,6 +176,18 @@ func (r *round) baseline(role string, get func(record.Sample) float64) float64 {
 	for _, s := range r.snapshots {
 		if s.it.Label == record.Baseline && s.it.Sample.Role == role {
 			return get(s.it.Sample)
+		}
+	}
+	return math.NaN()
+}
+
+// judged is the excess of a resource in the judge's table, NaN if it has no such row.
+func (r *round) judged(role, resource string) float64 {
+	for _, j := range r.judgements {
+		for _, row := range j.Table {
+			if row.Role == role && row.Resource == resource {
+				return row.Excess
+			}
 		}
 	}
 	return math.NaN()
@@ -183,7 +210,7 @@ func (r *round) guilty(role, resource string) bool {
 }
 
 func (r *round) survivorPanel(role string) panel {
-	l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.Survivors), true })
+	l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.Survivors), true }, nil)
 	if len(l.y) == 0 || slices.Max(l.y) == 0 {
 		return panel{}
 	}
@@ -216,29 +243,42 @@ func (r *round) socketPanel(role string) panel {
 		if !own[state] || len(p.lines) == most {
 			continue
 		}
-		l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.Sockets[state]), true })
+		l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.Sockets[state]), true },
+			func(s record.Sample) (float64, bool) { return float64(inState(s.Sockets, state)), true })
 		l.name, l.class = state, cmp.Or(classOf[state], "k-slate")
-		l.base = r.baseline(role, func(s record.Sample) float64 { return float64(s.States[state]) })
-		l.fill = r.guilty(role, "sockets "+state)
+		l.base = r.baseline(role, func(s record.Sample) float64 { return float64(inState(s.Sockets, state)) })
+		l.fill, l.excess = r.guilty(role, "sockets "+state), r.judged(role, "sockets "+state)
 		p.lines = append(p.lines, l)
 	}
 	for _, state := range slices.Sorted(maps.Keys(kernel)) {
 		if !kernel[state] || len(p.lines) == most+2 {
 			continue
 		}
-		l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.Kernel[state]), true })
+		l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.Kernel[state]), true },
+			func(s record.Sample) (float64, bool) { return float64(inState(s.Kernel, state)), true })
 		l.name, l.class, l.dotted = state+" (kernel)", "k-slate", true
 		p.lines = append(p.lines, l)
 	}
 	return p.noted(r.axis())
 }
 
+func inState(sockets []record.Socket, state string) int {
+	n := 0
+	for _, s := range sockets {
+		if s.State == state {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *round) fdPanel(role string) panel {
-	l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.FDs), true })
+	l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.FDs), true },
+		func(s record.Sample) (float64, bool) { return float64(len(s.FDs)), true })
 	if len(l.x) == 0 {
 		return panel{}
 	}
-	l.name, l.class, l.fill = "fds", "k-violet", r.guilty(role, "fds")
+	l.name, l.class, l.fill, l.excess = "fds", "k-violet", r.guilty(role, "fds"), r.judged(role, "fds")
 	l.base = r.baseline(role, func(s record.Sample) float64 { return float64(len(s.FDs)) })
 	return panel{title: "Open file descriptors", height: 64, lines: []line{l}, show: counts}.noted(r.axis())
 }
@@ -252,7 +292,7 @@ func goroutines(s record.Sample) int {
 }
 
 func (r *round) goroutinePanel(role string) panel {
-	l := line{name: "goroutines", class: "k-blue", dots: true, base: math.NaN(), fill: r.guilty(role, "goroutines")}
+	l := line{name: "goroutines", class: "k-blue", dots: true, base: math.NaN(), fill: r.guilty(role, "goroutines"), excess: r.judged(role, "goroutines")}
 	for _, s := range r.snapshots {
 		if n := goroutines(s.it.Sample); s.it.Sample.Role == role && n > 0 {
 			l.x, l.y = append(l.x, r.after(s.at)), append(l.y, float64(n))
@@ -268,7 +308,10 @@ func (r *round) goroutinePanel(role string) panel {
 }
 
 func (r *round) memoryPanel(role string) panel {
-	l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.RssAnon) / (1 << 20), p.RssAnon > 0 })
+	l := r.series(role, func(p record.Point) (float64, bool) { return float64(p.RssAnon) / (1 << 20), p.RssAnon > 0 },
+		func(s record.Sample) (float64, bool) {
+			return float64(s.Memory.RssAnon) / (1 << 20), s.Memory.RssAnon > 0
+		})
 	if len(l.x) == 0 {
 		return panel{}
 	}

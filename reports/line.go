@@ -1,51 +1,58 @@
 package reports
 
 import (
-	"cmp"
 	"fmt"
-	"html"
 	"math"
 	"slices"
 	"strings"
 )
 
-// draw draws the baseline and the steps, or dots.
-func (l line) draw(b *strings.Builder, a axis, y func(float64) float64) {
+// draw draws the baseline and the steps, or dots. index tells the line from the
+// others of its panel.
+func (l line) draw(b *strings.Builder, a axis, y func(float64) float64, index int) {
 	if len(l.x) == 0 {
 		return
 	}
 	if !math.IsNaN(l.base) {
-		fmt.Fprintf(b, `<path class="base" fill="none" stroke="currentColor" stroke-dasharray="3 3" d="M%s %sH%s"/>`,
-			num(plotLeft), num(y(l.base)), num(plotRight))
+		fmt.Fprintf(b, `<path class="base" stroke-dasharray="3 3" d="M0 %sH%s"/>`,
+			num(y(l.base)), num(plotWidth))
 	}
-	l = l.decimate(a)
 	class := "line " + l.class
-	if l.dotted {
+	if l.dotted || l.dots { // between readings that are far apart nothing is known
 		class += " dotted"
 	}
 	if !l.loose {
-		fmt.Fprintf(b, `<path class="%s" fill="none" stroke="currentColor" d="%s"/>`, class, l.steps(a, y))
+		fmt.Fprintf(b, `<path class="%s" data-line="%d" d="%s"/>`, class, index, l.path(a, y))
 	}
 	if !l.dots && !l.loose && len(l.x) > 1 {
 		return
 	}
-	var d strings.Builder
-	for i := range l.x {
-		fmt.Fprintf(&d, "M%s %sh0", num(a.x(l.x[i])), num(y(l.y[i])))
+	d := l.decimate(a)
+	var dots strings.Builder
+	for i := range d.x {
+		fmt.Fprintf(&dots, "M%s %sh0", num(a.x(d.x[i])), num(y(d.y[i])))
 	}
 	width := 6
 	if l.loose {
 		width = 4
 	}
-	fmt.Fprintf(b, `<path class="dots %s" fill="none" stroke="currentColor" stroke-width="%d" stroke-linecap="round" d="%s"/>`, l.class, width, d.String())
+	fmt.Fprintf(b, `<path class="dots %s" stroke-width="%d" stroke-linecap="round" d="%s"/>`, l.class, width, dots.String())
 }
 
-// steps is the path of a step line: a value holds until the next.
-func (l line) steps(a axis, y func(float64) float64) string {
+// path is the line as steps: a value holds until the next. One with more readings
+// than columns is drawn in whole units, column by column.
+func (l line) path(a axis, y func(float64) float64) string {
+	if len(l.x) > columns && a.to > a.from {
+		return l.decimate(a).dense(a, y)
+	}
 	var d strings.Builder
 	for i := range l.x {
 		if i == 0 || slices.Contains(l.breaks, i) {
 			fmt.Fprintf(&d, "M%s %s", num(a.x(l.x[i])), num(y(l.y[i])))
+			continue
+		}
+		if l.dots {
+			fmt.Fprintf(&d, "L%s %s", num(a.x(l.x[i])), num(y(l.y[i])))
 			continue
 		}
 		if l.y[i] != l.y[i-1] {
@@ -57,12 +64,37 @@ func (l line) steps(a axis, y func(float64) float64) string {
 	return d.String()
 }
 
+// dense is the path of many readings: relative steps of whole units, which take a
+// third of the bytes.
+func (l line) dense(a axis, y func(float64) float64) string {
+	var d strings.Builder
+	var atX, atY int
+	for i := range l.x {
+		px, py := int(math.Round(a.x(l.x[i]))), int(math.Round(y(l.y[i])))
+		switch {
+		case i == 0 || slices.Contains(l.breaks, i):
+			fmt.Fprintf(&d, "M%d %d", px, py)
+		case py != atY:
+			if px != atX {
+				fmt.Fprintf(&d, "h%d", px-atX)
+			}
+			fmt.Fprintf(&d, "v%d", py-atY)
+		case i == len(l.x)-1 || slices.Contains(l.breaks, i+1):
+			fmt.Fprintf(&d, "h%d", px-atX)
+		default:
+			continue // a level run is drawn by what ends it
+		}
+		atX, atY = px, py
+	}
+	return d.String()
+}
+
 // leastFill is the least height of a filled excess.
 const leastFill = 6.0
 
 // drawFill fills what lies above the baseline after the window.
 func (l line) drawFill(b *strings.Builder, a axis, y func(float64) float64) {
-	if !l.fill || math.IsNaN(l.base) || len(l.x) == 0 {
+	if !l.fill || math.IsNaN(l.base) || len(l.x) == 0 || l.dots {
 		return
 	}
 	l = l.decimate(a)
@@ -71,23 +103,44 @@ func (l line) drawFill(b *strings.Builder, a axis, y func(float64) float64) {
 		floor[i] = min(floor[i], floor[i+1])
 	}
 	var d strings.Builder
+	open, level := false, 0.0
+	shut := func(at float64) {
+		if open {
+			fmt.Fprintf(&d, "H%sV%sz", num(a.x(at)), num(y(l.base)))
+		}
+		open = false
+	}
 	for i := range l.x {
 		to, value := l.x[i], l.y[i]
 		if l.x[i] >= a.healedAt {
 			value = floor[i]
+			if l.base+l.excess < value { // what was still busy at the end is none
+				value = l.base + l.excess
+			}
 		}
 		if i+1 < len(l.x) && !slices.Contains(l.breaks, i+1) {
 			to = l.x[i+1]
 		}
 		from := max(l.x[i], a.excessFrom)
-		if to > from && value > l.base {
-			// One leak among hundreds is still to be seen.
-			top := min(y(value), y(l.base)-leastFill)
-			fmt.Fprintf(&d, "M%s %sV%sH%sV%sz", num(a.x(from)), num(y(l.base)), num(top), num(a.x(to)), num(y(l.base)))
+		if to <= from || value <= l.base {
+			shut(from)
+			continue
+		}
+		// One leak among hundreds is still to be seen.
+		top := min(y(value), y(l.base)-leastFill)
+		switch {
+		case !open:
+			fmt.Fprintf(&d, "M%s %sV%s", num(a.x(from)), num(y(l.base)), num(top))
+		case top != level:
+			fmt.Fprintf(&d, "H%sV%s", num(a.x(from)), num(top))
+		}
+		open, level = true, top
+		if i+1 == len(l.x) || slices.Contains(l.breaks, i+1) || i+2 == len(l.x) {
+			shut(to)
 		}
 	}
 	if d.Len() > 0 {
-		fmt.Fprintf(b, `<path class="excess" fill="currentColor" fill-opacity=".3" d="%s"/>`, d.String())
+		fmt.Fprintf(b, `<path class="excess" fill="currentColor" fill-opacity=".3" stroke="none" d="%s"/>`, d.String())
 	}
 }
 
@@ -122,41 +175,4 @@ func (l line) decimate(a axis) line {
 		i = end
 	}
 	return out
-}
-
-// drawEnds writes each line's name and last value right of the plot, pushed
-// apart where they would lie on each other.
-func (p panel) drawEnds(b *strings.Builder, y func(float64) float64, top float64) {
-	var ends []placed
-	for _, l := range p.lines {
-		if n := len(l.y); n > 0 {
-			text := strings.TrimSpace(l.name + " " + p.show(l.y[n-1]))
-			ends = append(ends, placed{plotRight + 10, y(l.y[n-1]) + 4, l.class, text})
-		}
-	}
-	if p.limit > 0 {
-		ends = append(ends, placed{plotRight + 10, y(p.limit) + 4, "limitname", p.limitName})
-	}
-	slices.SortStableFunc(ends, func(a, b placed) int { return cmp.Compare(a.y, b.y) })
-	for i := 1; i < len(ends); i++ {
-		ends[i].y = max(ends[i].y, ends[i-1].y+labelGap)
-	}
-	// What was pushed below the plot goes up again, from the last on.
-	floor := top + p.height + 6
-	for i := len(ends) - 1; i >= 0 && ends[i].y > floor; i-- {
-		ends[i].y = floor
-		floor -= labelGap
-	}
-	for _, e := range ends {
-		fmt.Fprintf(b, `<text class="end %s" x="%s" y="%s">%s</text>`, e.class, num(e.x), num(e.y), html.EscapeString(shorten(e.text)))
-	}
-}
-
-// shorten keeps a label inside the drawing.
-func shorten(s string) string {
-	const most = 26
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return s
 }

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	_ "embed" // the page and its style
+	_ "embed" // the page, its style and its script
 	"encoding/base64"
 	"fmt"
 	"html/template"
@@ -13,90 +13,152 @@ import (
 	"github.com/halfopen/halfopen/harness/record"
 )
 
-//go:embed page.html.tmpl
-var pageText string
-
-//go:embed page.css
-var styleText string
+var (
+	//go:embed page.html.tmpl
+	pageText string
+	//go:embed section.html.tmpl
+	sectionText string
+	//go:embed page.css
+	styleText string
+	//go:embed page.js
+	scriptText string
+)
 
 // pageTemplate is parsed once; html/template escapes each value for its place.
-var pageTemplate = template.Must(template.New("page").Parse(pageText))
+var pageTemplate = template.Must(template.Must(template.New("page").Funcs(template.FuncMap{
+	"h":   heading,
+	"add": func(a, b int) int { return a + b },
+}).Parse(sectionText)).Parse(pageText))
 
-// page is everything that the template shows.
-type page struct {
+// heading is a heading of a level, for sections that lie at different depths.
+func heading(level int, text string) template.HTML {
+	return template.HTML(fmt.Sprintf("<h%d>%s</h%[1]d>", level, template.HTMLEscapeString(text))) //nolint:gosec // escaped
+}
+
+// chrome is what every page of ours has around its content: its own style and
+// script, and the policy that allows just these two, by hash. The script adds
+// comfort only.
+type chrome struct {
 	Style  template.CSS
+	Script template.JS
 	Policy string
+	Title  string
+}
 
-	Title    string
-	Word     word
-	Reason   string
-	Rows     []fact // where, fault, why of the worst
-	Bounds   []string
-	Notes    []string // cut off, interrupted
-	Facts    []fact
-	Replays  []fact
-	Specs    []specRow
-	Sections []section
-	Setup    []fact
-	Settings []fact
-	Hidden   []string // what the report does not show
-	Skipped  []fact
+func newChrome(title string) chrome {
+	hash := func(text string) string {
+		sum := sha256.Sum256([]byte(text))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	return chrome{
+		Style: template.CSS(styleText), Script: template.JS(scriptText), //nolint:gosec // our own files
+		Policy: "default-src 'none'; style-src " + hash(styleText) + "; script-src " + hash(scriptText) + "; base-uri 'none'; form-action 'none'",
+		Title:  title,
+	}
+}
+
+// page is everything that the template shows, from top to bottom.
+type page struct {
+	chrome
+
+	Word    word
+	Kicker  string // target, planted leak, when
+	Reason  string
+	Rows    []fact   // where, fault, why, freed of the worst
+	Notes   []string // cut off, interrupted
+	Replays []fact
+	Tiles   []tile
+	Bounds  []string
+
+	FocusTitle, FocusNote string
+	Focus                 *section // the round that decides, or the closest call
+	Soaks                 []section
+	Matrix                *matrixView
+	Skipped               []fact
+	Evidence              []evidenceView
+	Specs                 []specRow
+	Sections              []section
+	Windows               []windowView
+	WindowsOf             string
+	Setup, Settings       []fact
+	Hidden                []string // what the report does not show
 }
 
 // fact is a name with its value; Link is an anchor on the page.
 type fact struct{ Name, Value, Link string }
+
+// tile is a figure that the verdict rests on, with what it means.
+type tile struct{ Name, Value, Sub string }
 
 type specRow struct {
 	Word                                              word
 	Name, Fault, Exposures, Returned, Window, ID, Out string
 }
 
-// pageHTML draws the story: one file without scripts, that loads nothing. Its
-// policy allows just the one style sheet in it, by hash.
+// pageHTML draws the story as one file that loads nothing.
 func pageHTML(s *story) ([]byte, error) {
-	sum := sha256.Sum256([]byte(styleText))
 	p := page{
-		Style:  template.CSS(styleText), //nolint:gosec // our own file
-		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'",
+		chrome: newChrome(fmt.Sprintf("%s: %s", s.summary.Verdict, cutText(cmp.Or(s.summary.Target, s.summary.Reason), 80))),
 		Word:   verdictWord(s.summary.Verdict), Reason: s.summary.Reason,
 	}
-	p.Title = fmt.Sprintf("%s: %s", s.summary.Verdict, cutText(cmp.Or(s.summary.Target, s.summary.Reason), 80))
-	p.banner(s)
-	p.run(s)
+	focus := s.focus()
+	for _, sp := range s.specs {
+		sp.anchor = fmt.Sprintf("s%d", sp.number)
+		if sp == focus.spec && len(sp.cycles()) == 0 {
+			sp.anchor = "focus"
+		}
+	}
+	p.banner(s, focus)
+	p.replays(s, focus)
+	p.tiles(s)
+	p.drawFocus(focus)
 	for _, sp := range s.byHarm() {
 		p.Specs = append(p.Specs, sp.row())
-		p.Sections = append(p.Sections, sp.section())
+		p.Evidence = append(p.Evidence, sp.evidence()...)
 		if sp.verdict == record.Skipped {
 			p.Skipped = append(p.Skipped, fact{sp.head.Name, sp.reason(), ""})
 		}
+		switch {
+		case len(sp.cycles()) > 0:
+			p.Soaks = append(p.Soaks, sp.section(focus.round))
+		case sp != focus.spec:
+			p.Sections = append(p.Sections, sp.section(nil))
+		}
 	}
+	p.Matrix = s.matrix()
 	p.environment(s)
 	p.hidden(s)
 	var out bytes.Buffer
-	if err := pageTemplate.Execute(&out, p); err != nil {
+	if err := pageTemplate.ExecuteTemplate(&out, "page", p); err != nil {
 		return nil, fmt.Errorf("draw page: %w", err)
 	}
 	return out.Bytes(), nil
 }
 
-// banner is the worst judgement's story, and what is odd about the record.
-func (p *page) banner(s *story) {
-	if worst := s.byHarm(); len(worst) > 0 && s.summary.Verdict != record.Pass && worst[0].worst != nil && worst[0].verdict == s.summary.Verdict {
-		sp := worst[0]
-		j := sp.worst.judgement()
-		where, link := sp.head.Name, fmt.Sprintf("s%d", sp.number)
-		if sp.worst.cycle > 0 {
-			link += fmt.Sprintf("-c%d", sp.worst.cycle)
-			where += fmt.Sprintf(", cycle %d", sp.worst.cycle)
+// banner is the verdict, the story of the round that decides it, and what is odd
+// about the record.
+func (p *page) banner(s *story, focus focus) {
+	var kicker []string
+	for _, part := range []string{prefixed("target ", s.summary.Target), prefixed("planted leak: ", s.summary.Mutant)} {
+		if part != "" {
+			kicker = append(kicker, part)
 		}
-		for _, f := range []fact{{"where", j.Where, ""}, {"fault", cmp.Or(j.Fault, sp.worst.faultText()), ""}, {"why", j.Why, ""}, {"in", where, link}} {
+	}
+	if !s.start.IsZero() {
+		kicker = append(kicker, s.start.UTC().Format("2006-01-02 15:04")+" UTC")
+	}
+	p.Kicker = strings.Join(kicker, " · ")
+	if focus.round != nil {
+		j := focus.round.judgement()
+		rows := []fact{{"where", j.Where, ""}, {"fault", cmp.Or(j.Fault, focus.round.faultText()), ""}, {"why", j.Why, ""}, {"freed", focus.round.freed(), ""}}
+		if s.summary.Verdict == record.Pass {
+			rows = []fact{{"closest", focus.closest(), ""}, {"freed", focus.round.freed(), ""}}
+		}
+		for _, f := range append(rows, fact{"in", focus.name(), "focus"}) {
 			if f.Value != "" {
 				p.Rows = append(p.Rows, f)
 			}
 		}
-	}
-	for _, b := range s.summary.Bounds { // the judge states them for a clean run only
-		p.Bounds = append(p.Bounds, BoundWords(b))
 	}
 	if s.cut {
 		p.Notes = append(p.Notes, "The record is cut off in its last line: the run was killed, or the disk was full. What follows is all that was written.")
@@ -112,47 +174,73 @@ func (p *page) banner(s *story) {
 	}
 }
 
-func (p *page) run(s *story) {
-	add := func(name, value string) {
-		if value != "" {
-			p.Facts = append(p.Facts, fact{name, value, ""})
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
+}
+
+// replays are the commands that show it again, the shortest first.
+func (p *page) replays(s *story, focus focus) {
+	seen := map[string]bool{}
+	add := func(name, command string) {
+		if command != "" && !seen[command] {
+			seen[command] = true
+			p.Replays = append(p.Replays, fact{name, command, ""})
 		}
 	}
-	add("Target", s.summary.Target)
-	add("Planted leak", s.summary.Mutant)
+	if focus.spec != nil && s.summary.Verdict != record.Pass {
+		add("This spec alone", focus.spec.head.Replay)
+	}
+	for _, r := range s.runs {
+		add("The whole run", r.Command)
+	}
+	if focus.spec != nil {
+		add("The closest call alone", focus.spec.head.Replay)
+	}
+}
+
+// tiles say what the verdict rests on.
+func (p *page) tiles(s *story) {
+	add := func(name, value, sub string) { p.Tiles = append(p.Tiles, tile{name, value, sub}) }
+	add("Went through a fault", count(s.summary.Exposures, "connection"), "in "+count(s.summary.FaultEvents, "fault"))
+	for _, b := range s.summary.Bounds { // the judge states them for a clean run only
+		p.Bounds = append(p.Bounds, BoundWords(b))
+	}
+	switch bounds := s.summary.Bounds; {
+	case len(bounds) > 0:
+		add("Excluded", "a leak in "+shareWords(bounds[0]), fmt.Sprintf("or in more, at %.0f %%", bounds[0].Confidence*100))
+	case s.summary.Verdict == record.Inconclusive:
+		add("Excluded", "nothing", "no bound is stated: nothing was shown to be clean")
+	default:
+		add("Excluded", "nothing", "no bound is stated: only a clean run has one")
+	}
+	caught := 0
+	for _, c := range s.checks { // one a suite
+		if !c.OK {
+			add("Self-check", "✗ MISSED", c.What+": "+cutText(c.Error, 300))
+		} else if caught++; caught == 1 {
+			add("Self-check", "✓ caught", c.What)
+		}
+	}
+	if len(s.checks) == 0 {
+		add("Self-check", "–", "not in the record")
+	}
 	specs := map[record.Verdict]int{}
 	for _, sp := range s.specs {
 		specs[sp.verdict]++
 	}
-	add("Specs", tally(specs))
-	add("Exposures", thousands(s.summary.Exposures)+" connections went through a fault")
-	add("Fault events", thousands(s.summary.FaultEvents))
+	sub := "in " + seconds(s.summary.Duration)
 	if s.summary.Cycles > 0 {
-		add("Soak cycles", thousands(s.summary.Cycles))
+		sub = count(s.summary.Cycles, "soak cycle") + ", " + sub
 	}
-	for _, c := range s.checks {
-		if c.OK {
-			add("Self-check", "✓ caught: "+c.What)
-		} else {
-			add("Self-check", "✗ MISSED: "+c.What+": "+cutText(c.Error, 300))
-		}
-	}
-	add("Took", seconds(s.summary.Duration))
-	if worst := s.byHarm(); len(worst) > 0 && worst[0].head.Replay != "" && s.summary.Verdict != record.Pass {
-		p.Replays = append(p.Replays, fact{"The worst spec again", worst[0].head.Replay, ""})
-	}
-	seen := map[string]bool{}
-	for _, r := range s.runs {
-		if r.Command != "" && !seen[r.Command] {
-			seen[r.Command] = true
-			p.Replays = append(p.Replays, fact{"The whole run again", r.Command, ""})
-		}
-	}
+	add("Specs", tally(specs), sub)
 }
 
 func (sp *spec) row() specRow {
 	exposures, _, returned, judged := totals(sp.rounds)
-	row := specRow{Word: verdictWord(sp.verdict), Name: sp.head.Name, ID: fmt.Sprintf("s%d", sp.number),
+	row := specRow{Word: verdictWord(sp.verdict), Name: sp.head.Name, ID: sp.anchor,
 		Exposures: "–", Returned: "–", Window: "–"}
 	if exposures > 0 {
 		row.Exposures = thousands(exposures)
@@ -171,7 +259,7 @@ func (sp *spec) row() specRow {
 		}
 	}
 	if windowed {
-		row.Window = seconds(upper)
+		row.Window = limitSeconds(upper)
 	}
 	switch n := len(sp.cycles()); {
 	case n > 0:
@@ -187,71 +275,4 @@ func (sp *spec) row() specRow {
 		row.Out = cutText(sp.reason(), 300)
 	}
 	return row
-}
-
-// environment is taken from the first run of the record; a later one shows by
-// its command.
-func (p *page) environment(s *story) {
-	if len(s.runs) == 0 {
-		return
-	}
-	r := s.runs[0]
-	hash := r.TargetHash
-	if len(hash) > 12 {
-		hash = hash[:12]
-	}
-	for _, f := range []fact{
-		{"Run", r.Name, ""}, {"Started", s.start.UTC().Format("2006-01-02 15:04:05") + " UTC", ""}, {"Seed", fmt.Sprint(r.Seed), ""},
-		{"Target file", strings.TrimSpace(r.TargetFile + " " + hash), ""}, {"Scaled", scaledWords(r.Scaled), ""}, {"Kernel", r.Environment.Kernel, ""}, {"System", r.Environment.OS, ""},
-		{"Go", r.Environment.Go, ""}, {"CPUs, load at start", fmt.Sprintf("%d, %.2f", r.Environment.CPUs, r.Environment.Load1), ""},
-		{"iptables", r.Environment.Iptables, ""}, {"User", r.Environment.User, ""}, {"Commit", r.Environment.Commit, ""},
-	} {
-		if f.Value != "" {
-			p.Setup = append(p.Setup, f)
-		}
-	}
-	t := r.Settings
-	keepalive := "none"
-	if t.KeepaliveIdle > 0 || t.KeepaliveCount > 0 {
-		keepalive = fmt.Sprintf("after %s, each %s, %d times", seconds(t.KeepaliveIdle), seconds(t.KeepaliveInterval), t.KeepaliveCount)
-	}
-	heartbeat := "none"
-	if t.HeartbeatInterval > 0 || t.HeartbeatDeadline > 0 {
-		heartbeat = fmt.Sprintf("each %s, dead after %s", seconds(t.HeartbeatInterval), settingSeconds(t.HeartbeatDeadline))
-	}
-	p.Settings = []fact{
-		{"TCP keepalive", keepalive, ""}, {"TCP_USER_TIMEOUT", settingSeconds(t.UserTimeout), ""}, {"Heartbeat", heartbeat, ""},
-		{"Half-close bound", settingSeconds(t.HalfClose), ""}, {"Handshake deadline", settingSeconds(t.Handshake), ""},
-		{"Flush deadline", settingSeconds(t.Flush), ""}, {"Dial timeout", settingSeconds(t.Dial), ""},
-		{"Backoff cap, jitter", fmt.Sprintf("%s, %.0f %%", settingSeconds(t.BackoffCap), t.BackoffJitter*100), ""},
-	}
-}
-
-// hidden says what a reader must not conclude from the page.
-func (p *page) hidden(s *story) {
-	p.Hidden = []string{
-		"UDP: only TCP connections are judged.",
-		"Kernel memory: sockets are counted, what the kernel holds for each is not.",
-		"Stacks of programs that are not written in Go: their descriptors and sockets are judged, their threads only counted.",
-		"Trends of memory: RssAnon is shown, and judged coarsely within one spec; a slow growth over many cycles is not judged in this version.",
-		"Leaks on a path that no spec of this run went, and leaks that begin after it.",
-	}
-	slow := "Leaks rarer than this run could see"
-	if len(p.Bounds) > 0 {
-		slow += ": see the bounds at the top; a rarer one may be there."
-	} else {
-		slow += ": no bound is stated, for that needs a run with exposures and without a leak."
-	}
-	p.Hidden = append(p.Hidden, slow)
-	stacks := false
-	for _, sp := range s.specs {
-		for _, r := range sp.rounds {
-			for _, snap := range r.snapshots {
-				stacks = stacks || goroutines(snap.it.Sample) > 0
-			}
-		}
-	}
-	if !stacks && len(s.specs) > 0 {
-		p.Hidden = append(p.Hidden, "Goroutines: no snapshot of this run has any, so none were judged (the target offers no pprof, or no snapshot was taken).")
-	}
 }

@@ -12,10 +12,12 @@ import (
 // section is a spec or a cycle as the page draws it, all text made.
 type section struct {
 	ID, Title         string
+	Level             int // of the headings of its parts
 	Word              word
 	Open              bool
 	Reason            string
 	Where, Fault, Why string
+	Freed             string
 	Others            []string // reasons of further judgements
 	File, Replay      string
 	Labels            string
@@ -25,6 +27,7 @@ type section struct {
 	Figures           []figure
 	Stacks            []*stackGroup
 	Survivors         []survivorView
+	Peers             []peerView
 	MoreSurvivors     int
 	Services          []serviceView
 	Windows           []windowView
@@ -83,22 +86,25 @@ const (
 	mostText      = 4000
 )
 
-// section draws a spec. Its rounds are sections of their own in a soak.
-func (sp *spec) section() section {
-	id := fmt.Sprintf("s%d", sp.number)
+// section draws a spec. Its rounds are sections of their own in a soak; the one that
+// the page has drawn already, told, is left out.
+func (sp *spec) section(told *round) section {
+	id := sp.anchor
 	cycles := sp.cycles()
 	if len(cycles) == 0 {
-		s := sp.rounds[0].section(id)
+		s := sp.rounds[0].section(id, 4)
 		sp.fillHead(&s)
 		return s
 	}
-	s := section{ID: id}
+	s := section{ID: id, Level: 3}
 	if sp.rounds[0].cycle == 0 {
-		s = sp.rounds[0].section(id) // processes of the whole soak, and what was judged outside its cycles
+		s = sp.rounds[0].section(id, 3) // processes of the whole soak, and what was judged outside its cycles
+		if len(sp.rounds[0].faults) == 0 {
+			s.Figures = nil // only the set-up
+		}
 	}
 	sp.fillHead(&s)
-	s.Soak = sp.soak(cycles, id)
-	s.Open = true // its cycles are folded, and the curves are what a soak is for
+	s.Soak = sp.soak(cycles, id, told)
 	return s
 }
 
@@ -116,7 +122,7 @@ func (sp *spec) fillHead(s *section) {
 }
 
 // soak draws the cycles: a row each, and the worst, the first and the last whole.
-func (sp *spec) soak(cycles []*round, id string) *soakView {
+func (sp *spec) soak(cycles []*round, id string, told *round) *soakView {
 	v := &soakView{Many: len(cycles) > 24}
 	whole := []*round{cycles[0]}
 	if last := cycles[len(cycles)-1]; last != cycles[0] {
@@ -126,7 +132,13 @@ func (sp *spec) soak(cycles []*round, id string) *soakView {
 		whole = slices.DeleteFunc(whole, func(r *round) bool { return r == sp.worst })
 		whole = append([]*round{sp.worst}, whole...)
 	}
-	anchor := func(r *round) string { return fmt.Sprintf("%s-c%d", id, r.cycle) }
+	whole = slices.DeleteFunc(whole, func(r *round) bool { return r == told })
+	anchor := func(r *round) string {
+		if r == told {
+			return "focus"
+		}
+		return fmt.Sprintf("%s-c%d", id, r.cycle)
+	}
 	n := map[record.Verdict]int{}
 	for _, r := range cycles {
 		n[r.verdict]++
@@ -142,7 +154,7 @@ func (sp *spec) soak(cycles []*round, id string) *soakView {
 		if j := r.judgement(); j != nil && r.verdict != record.Pass {
 			c.Reason = j.Reason
 		}
-		if slices.Contains(whole, r) {
+		if r == told || slices.Contains(whole, r) {
 			c.Link = anchor(r)
 		}
 		v.Cycles = append(v.Cycles, c)
@@ -150,7 +162,7 @@ func (sp *spec) soak(cycles []*round, id string) *soakView {
 	v.Tally = count(len(cycles), "cycle") + ": " + tally(n)
 	v.Figure, v.Drawn = soakFigure(cycles)
 	for _, r := range whole {
-		s := r.section(anchor(r))
+		s := r.section(anchor(r), 4)
 		name := "Cycle"
 		switch {
 		case r == sp.worst && sp.verdict != record.Pass:
@@ -171,12 +183,12 @@ func (sp *spec) soak(cycles []*round, id string) *soakView {
 	return v
 }
 
-// section draws a round.
-func (r *round) section(id string) section {
-	s := section{ID: id, Figures: r.figures(), Stacks: r.stackGroups(), Word: verdictWord(r.verdict)}
+// section draws a round; its parts have headings of that level.
+func (r *round) section(id string, level int) section {
+	s := section{ID: id, Level: level, Figures: r.figures(), Stacks: r.stackGroups(), Peers: r.peerViews(), Word: verdictWord(r.verdict)}
 	worst := r.judgement()
 	if worst != nil {
-		s.Where, s.Why, s.Fault = worst.Where, worst.Why, worst.Fault
+		s.Where, s.Why, s.Fault, s.Freed = worst.Where, worst.Why, worst.Fault, r.freed()
 	}
 	for i := range r.judgements {
 		j := &r.judgements[i]

@@ -33,17 +33,14 @@ func soakFigure(cycles []*round) (figure, bool) {
 			a.marks = append(a.marks, mark{float64(r.cycle), "fault", label})
 		}
 	}
-	f := figure{Name: "over the cycles"}
-	for i, p := range panels {
-		f.Panels = append(f.Panels, drawing{Title: p.title, Note: p.note, Bad: p.lines[0].fill && p.lines[0].over(a) > 0, SVG: p.svg(a, i == 0, i == len(panels)-1)})
-	}
-	return f, len(panels) > 0
+	excess := slices.ContainsFunc(panels, func(p panel) bool { return p.lines[0].fill && p.lines[0].over(a) > 0 })
+	return newFigure("over the cycles", a, panels, excess), len(panels) > 0
 }
 
 // returnedPanel shows each cycle's time back to clean, under its window.
 func returnedPanel(cycles []*round) panel {
-	took := line{name: "last cycle", class: "k-blue", loose: true, base: math.NaN()}
-	window := line{name: "window", class: "k-slate", dotted: true, base: math.NaN()}
+	took := line{name: "last cycle", class: "k-blue", loose: true, base: math.NaN(), excess: math.NaN()}
+	window := line{name: "window", class: "k-slate", dotted: true, base: math.NaN(), excess: math.NaN()}
 	for _, r := range cycles {
 		x := float64(r.cycle)
 		if j := r.judgement(); j != nil && j.Returned >= 0 {
@@ -65,7 +62,7 @@ func returnedPanel(cycles []*round) panel {
 }
 
 func settledPanel(cycles []*round, title, name, class string, get func(record.Sample) int) panel {
-	l := line{name: name, class: class, base: math.NaN()}
+	l := line{name: name, class: class, base: math.NaN(), excess: math.NaN()}
 	l.fill = slices.ContainsFunc(cycles, func(r *round) bool { return r.verdict == record.Leak })
 	for _, r := range cycles {
 		for _, s := range r.snapshots {

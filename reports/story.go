@@ -25,7 +25,8 @@ type story struct {
 
 // spec is one spec of the story.
 type spec struct {
-	number  int // counts from 1
+	number  int    // counts from 1
+	anchor  string // where the page draws it
 	id      string
 	head    record.Spec
 	rounds  []*round // by cycle; a catalogue spec has one, of cycle 0
@@ -48,6 +49,7 @@ type round struct {
 	snapshots   []timed[record.Snapshot]
 	services    []timed[record.Service]
 	outcomes    []timed[record.Outcome]
+	evidence    []timed[record.Evidence]
 	judgements  []record.Judgement
 	verdict     record.Verdict
 }
@@ -84,7 +86,7 @@ func tell(events []record.Event, cut bool) *story {
 			e.Verdict.Verdict = known(e.Verdict.Verdict)
 		}
 		sp := byID[e.Spec]
-		if sp == nil {
+		if sp == nil || e.Begin != nil && sp.head.Name != "" { // two suites of one run may give the same ID
 			sp = &spec{number: len(s.specs) + 1, id: e.Spec}
 			byID[e.Spec] = sp
 			s.specs = append(s.specs, sp)
@@ -149,6 +151,8 @@ func (sp *spec) add(e *record.Event) {
 		r.services = append(r.services, timed[record.Service]{e.At, *e.Service})
 	case e.Outcome != nil:
 		r.outcomes = append(r.outcomes, timed[record.Outcome]{e.At, *e.Outcome})
+	case e.Evidence != nil:
+		r.evidence = append(r.evidence, timed[record.Evidence]{e.At, *e.Evidence})
 	case e.Verdict != nil:
 		r.judgements = append(r.judgements, *e.Verdict)
 	}

@@ -39,6 +39,8 @@ func seconds(s float64) string {
 		return "?"
 	case s < 0:
 		return "−" + seconds(-s)
+	case s > 0 && s < 0.1:
+		return fmt.Sprintf("%.0f ms", s*1000)
 	case s > 0 && s < 1:
 		return trimZeros(fmt.Sprintf("%.2f", s)) + " s"
 	case s < 100:
@@ -133,11 +135,15 @@ func thousands(n int) string {
 // BoundWords says in a sentence what a clean run excludes. From 1 in 5 on the plain share is
 // said: "1 in 1" would sound like a result.
 func BoundWords(l record.Limit) string {
-	share := fmt.Sprintf("1 of %s %ss", thousands(int(1/l.Value)), l.Per)
+	return fmt.Sprintf("a leak in %s or more would have been seen (%.0f %%): %s", shareWords(l), l.Confidence*100, l.Resource)
+}
+
+// shareWords is the bound alone: "1 of 200 exposures".
+func shareWords(l record.Limit) string {
 	if l.Value > 0.2 {
-		share = fmt.Sprintf("%.0f %% of the %ss", l.Value*100, l.Per)
+		return fmt.Sprintf("%.0f %% of the %ss", l.Value*100, l.Per)
 	}
-	return fmt.Sprintf("a leak in %s or more would have been seen (%.0f %%): %s", share, l.Confidence*100, l.Resource)
+	return fmt.Sprintf("1 of %s %ss", thousands(int(1/l.Value)), l.Per)
 }
 
 // tally says how many had which verdict, the worst first.

@@ -31,6 +31,7 @@ type Event struct {
 	Service  *Service   `json:"service,omitempty"`
 	Outcome  *Outcome   `json:"outcome,omitempty"`
 	Check    *Check     `json:"check,omitempty"`
+	Evidence *Evidence  `json:"evidence,omitempty"`
 	Verdict  *Judgement `json:"verdict,omitempty"`
 	End      *End       `json:"end,omitempty"`
 	Finish   *Finish    `json:"finish,omitempty"`
@@ -52,6 +53,7 @@ const (
 	KindSnapshot Kind = "snapshot" // B, E, F or G of one process
 	KindService  Kind = "service"  // what visitors got after the heal
 	KindOutcome  Kind = "outcome"  // what was measured around the fault, for the judge
+	KindEvidence Kind = "evidence" // what was kept of a round that was no PASS
 	KindVerdict  Kind = "verdict"  // the judge's word on a spec, or on a cycle of a soak
 	KindEnd      Kind = "end"      // a spec ended
 	KindFinish   Kind = "finish"   // the run ended
@@ -262,6 +264,24 @@ type Outcome struct {
 	// ended by itself. Empty if all is well.
 	Broken string `json:"broken,omitempty"`
 	Died   string `json:"died,omitempty"`
+}
+
+// Evidence is what was kept, beside the record, of a round that was no PASS.
+type Evidence struct {
+	Dir   string         `json:"dir"` // relative to the run's folder, with slashes
+	Files []EvidenceFile `json:"files"`
+	// Missing says what could not be kept, and why; Redacted counts the secrets that
+	// were blacked out.
+	Missing  []string `json:"missing,omitempty"`
+	Redacted int      `json:"redacted,omitempty"`
+}
+
+// EvidenceFile is one of the files.
+type EvidenceFile struct {
+	Name  string `json:"name"` // in Dir
+	What  string `json:"what"` // in a few words
+	Bytes int64  `json:"bytes"`
+	Cut   bool   `json:"cut,omitempty"` // it was longer: this is its last part
 }
 
 // End is how Ginkgo saw a spec end.
