@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers leftovers mutants doctor lint build clean
+.PHONY: help soak test layers leftovers mutants flakes doctor lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,9 +23,11 @@ test: ## the checks of every commit; the last line is the count
 layers: ## which layer freed what: every story on the tunnel with each layer alone
 	@scripts/layers
 
-N ?= 50
 leftovers: ## kill the harness N (50) times at random; nothing may be left; RUNAS=user as root
-	@LEFTOVERS_AS="$(RUNAS)" go test ./scenarios/leftovers -count=1 -v -timeout 4h -run NothingLeftBehind -rounds $(N)
+	@LEFTOVERS_AS="$(RUNAS)" go test ./scenarios/leftovers -count=1 -v -timeout 4h -run NothingLeftBehind -rounds $(or $(N),50)
+
+flakes: ## the quick catalogue N (30) times more; false alarms add up; HOGS=4 TARGET=FILE
+	@scripts/setup.sh && . scripts/path.sh && go build -buildvcs=false -o bin/flakes ./harness/cmd/flakes && exec bin/flakes
 
 mutants: ## each planted leak must be caught and its holder named (NAMES="a b" for some)
 	@. scripts/path.sh && go build -buildvcs=false -o bin/mutate ./harness/cmd/mutate && exec bin/mutate run $(NAMES)
@@ -38,8 +40,8 @@ lint: ## the checks that run nothing: format, vet, staticcheck, modules, workflo
 
 build: ## everything, and the commands into bin/
 	go build ./...
-	go build -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/soak ./harness/cmd/mutate ./harness/cmd/doctor ./reports/cmd/leakreport
+	go build -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/soak ./harness/cmd/mutate ./harness/cmd/flakes ./harness/cmd/doctor ./reports/cmd/leakreport
 
 clean: ## what builds left; RUNS=1 removes the results of runs too
 	rm -rf bin "$(cache)"
-	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/bench reports/targets)
+	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/layers reports/flakes reports/bench reports/targets)

@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"harness/cmd/soak":   slices.Concat(nouns, []string{"reports", "harness"}),
 	"harness/cmd/mutate": {"harness/record"},
 	"harness/cmd/doctor": {"harness", "harness/lab", "harness/probe", "harness/record"},
+	"harness/cmd/flakes": {"harness", "harness/lab", "harness/leak", "harness/record", "harness/target"},
 	"scenarios":          slices.Concat(nouns, []string{"harness"}),
 	"tunnel":             {},
 	"scripts":            {},

@@ -26,6 +26,10 @@ type Round struct {
 // not to blame.
 const starving = 0.5
 
+// Starved says whether the machine stood still for so long around a fault that what
+// was late then says nothing.
+func Starved(o record.Outcome) bool { return o.Starved > starving }
+
 // Snapshots are the four samples of one process.
 type Snapshots struct {
 	B, E, F, G record.Sample
@@ -122,7 +126,7 @@ func Judge(r Round) record.Judgement {
 	if j.Verdict == record.Pass && len(r.Services) == 0 {
 		j.Reason += "; service after the heal was not asked for"
 	}
-	if j.Verdict == record.Inconclusive && o.Starved > starving {
+	if j.Verdict == record.Inconclusive && Starved(o) {
 		j.Reason += fmt.Sprintf("; the machine itself stood still for up to %.3g s", o.Starved)
 	}
 	if j.Verdict == record.Leak {
