@@ -44,7 +44,7 @@ func (w *world) session(name string) *session {
 	if l == nil {
 		w.t.Fatalf("%s is not logged in", name)
 	}
-	return l.session
+	return l.sessions()[0]
 }
 
 // Every socket has the options that were asked for, read back from it.
@@ -74,7 +74,7 @@ func TestSockOpts(t *testing.T) {
 			for range visitors {
 				take(t, h.in)
 			}
-			for _, s := range []*session{w.session("a.test"), c.current.Load()} {
+			for _, s := range []*session{w.session("a.test"), c.session(0)} {
 				eventually(t, "all streams are connected", func() bool {
 					s.mu.Lock()
 					defer s.mu.Unlock()
@@ -96,7 +96,7 @@ func TestSockOpts(t *testing.T) {
 				if s.SockOpts != set.session || s.SockOptsError != "" {
 					t.Errorf("%s session: got %+v %q, want %+v", p.Role, s.SockOpts, s.SockOptsError, set.session)
 				}
-				if s.ID != "1" || s.Name != "a.test" || s.Streams != 2 || len(s.StreamList) != 2 || s.AgeSeconds <= 0 {
+				if s.ID != "1.0" || s.Name != "a.test" || s.Streams != 2 || len(s.StreamList) != 2 || s.AgeSeconds <= 0 {
 					t.Errorf("%s session: got %+v", p.Role, s)
 				}
 				for _, st := range s.StreamList {
@@ -123,14 +123,14 @@ func TestSockOptsDiffer(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.client("127.0.0.1:1", nil)
 	other := SockOpts{true, 9, 9, 9, 9000}
-	if _, err := other.apply(c.current.Load().raw); err != nil {
+	if _, err := other.apply(c.session(0).raw); err != nil {
 		t.Fatal(err)
 	}
 	s := page(t, c.admin.address()).Logins[0].Sessions[0]
 	if s.SockOpts != other || !strings.Contains(s.SockOptsError, "UserTimeout:15000") {
 		t.Errorf("got %+v %q", s.SockOpts, s.SockOptsError)
 	}
-	if _, err := (SockOpts{true, 0, 1, 1, 1000}).apply(c.current.Load().raw); err == nil {
+	if _, err := (SockOpts{true, 0, 1, 1, 1000}).apply(c.session(0).raw); err == nil {
 		t.Error("an idle time of 0 was set")
 	}
 }
@@ -167,15 +167,15 @@ func TestAdminPages(t *testing.T) {
 	}
 	// Every goroutine of the tunnel names its holder.
 	_, dump := get(t, w.server.AdminAddr(), "/debug/pprof/goroutine?debug=1")
-	peer := c.current.Load().raw.LocalAddr().String()
+	peer := c.session(0).raw.LocalAddr().String()
 	for _, want := range []string{
 		`{"kind":"accept", "peer":"` + w.server.Addr() + `", "role":"server"}`,
 		`{"kind":"accept", "peer":"` + w.server.HTTPAddr() + `", "role":"server"}`,
 		`{"kind":"accept", "peer":"` + fmt.Sprintf("127.0.0.1:%d", w.port) + `", "role":"server", "session":"1"}`,
-		`{"kind":"session", "peer":"` + peer + `", "role":"server", "session":"1"}`,
-		`{"kind":"flusher", "peer":"` + peer + `", "role":"server", "session":"1"}`,
-		`{"kind":"session", "peer":"` + w.server.Addr() + `", "role":"client", "session":"1"}`,
-		`{"kind":"flusher", "peer":"` + w.server.Addr() + `", "role":"client", "session":"1"}`,
+		`{"kind":"session", "peer":"` + peer + `", "role":"server", "session":"1.0"}`,
+		`{"kind":"flusher", "peer":"` + peer + `", "role":"server", "session":"1.0"}`,
+		`{"kind":"session", "peer":"` + w.server.Addr() + `", "role":"client", "session":"1.0"}`,
+		`{"kind":"flusher", "peer":"` + w.server.Addr() + `", "role":"client", "session":"1.0"}`,
 		`{"kind":"visitor", "peer":"127.0.0.1:`,
 		`{"kind":"origin", "peer":"127.0.0.1:`,
 		`{"kind":"admin", "peer":"` + w.server.AdminAddr() + `", "role":"server"}`,

@@ -23,7 +23,8 @@ type Client struct {
 
 	sessionOpts, edgeOpts SockOpts
 
-	current atomic.Pointer[session] // while logged in
+	room    seats                // for streams
+	current atomic.Pointer[stay] // while logged in
 	admin   *admin
 	ready   bool // was logged in once
 }
@@ -53,14 +54,16 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		}
 		secure.Certificates = []tls.Certificate{*cert}
 	}
-	return &Client{
+	c := &Client{
 		cfg: cfg,
 		log: cfg.Log,
 		tls: secure,
 
 		sessionOpts: wanted(cfg.SessionKeepAlive, cfg.SessionUserTimeout),
 		edgeOpts:    wanted(cfg.EdgeKeepAlive, cfg.EdgeUserTimeout),
-	}, nil
+	}
+	c.room.most = int64(cfg.MaxStreams)
+	return c, nil
 }
 
 // Run logs in, serves, and logs in again when a session ends, until ctx ends
@@ -110,34 +113,13 @@ func (c *Client) reconnect(ctx context.Context) error {
 // must not come back at the same moment.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 
-// attempt owns one connection to the server, from dial to close. served says
-// whether there was a login; err is never nil.
+// attempt is one login, from the first session's dial to the last one's close.
+// served says whether there was a login; err is never nil.
 func (c *Client) attempt(ctx context.Context) (served bool, err error) {
-	conn, err := c.dial(ctx, c.cfg.Server)
-	if err != nil {
-		return false, fmt.Errorf("connect to server: %w", err)
-	}
-	defer conn.Close()
-	s, err := c.handshake(ctx, conn)
-	if err != nil {
-		abort(conn)
-		return false, err
-	}
-	c.current.Store(s)
-	if !c.ready {
-		c.ready = true
-		c.log.Info("ready", "server", s.peer, "name", c.cfg.Name, "admin", c.admin.address())
-	}
-	c.log.Info("login", "server", s.peer, "name", c.cfg.Name, "port", c.cfg.Port, "session", s.id)
-	why := s.run(ctx)
-	c.current.Store(nil)
-	wear(labels(roleClient, "connect", c.cfg.Server))
-	if !why.orderly() {
-		abort(conn)
-	}
-	c.log.Info("logout", "session", s.id, "after", time.Since(s.born).Round(time.Millisecond),
-		"detector", why.detector, "reason", why.err)
-	return true, why
+	l := newStay(ctx, c)
+	c.current.Store(l)
+	defer c.current.Store(nil)
+	return l.run()
 }
 
 // dial connects to the server or an origin, within the dial timeout.
@@ -151,39 +133,42 @@ func (c *Client) dial(ctx context.Context, address string) (*net.TCPConn, error)
 	return conn.(*net.TCPConn), nil
 }
 
-// handshake does TLS and AUTH under one deadline.
-func (c *Client) handshake(ctx context.Context, conn *net.TCPConn) (*session, error) {
+// handshake does TLS and AUTH under one deadline, for a slot of a login. The key
+// is zero for the first session.
+func (c *Client) handshake(ctx context.Context, conn *net.TCPConn, slot uint8, key wire.Key) (*session, wire.Welcome, error) {
+	var none wire.Welcome
 	if _, err := c.sessionOpts.apply(conn); err != nil {
 		c.log.Error("session is less watched than it should be", "server", c.cfg.Server, "err", err)
 	}
 	release, err := guard(ctx, conn, c.cfg.Handshake)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	defer release()
 	secure := tls.Client(conn, c.tls)
 	if err := secure.Handshake(); err != nil {
-		return nil, fmt.Errorf("shake hands with server: %w", err)
+		return nil, none, fmt.Errorf("shake hands with server: %w", err)
 	}
-	ask := wire.Login{Name: c.cfg.Name, Port: uint16(c.cfg.Port), Token: c.cfg.Token}
+	ask := wire.Login{Slot: slot, Key: key, Name: c.cfg.Name, Port: uint16(c.cfg.Port), Token: c.cfg.Token}
 	if _, err := secure.Write(wire.Append(nil, wire.Auth, 0, ask.Append(nil))); err != nil {
-		return nil, fmt.Errorf("send AUTH: %w", err)
+		return nil, none, fmt.Errorf("send AUTH: %w", err)
 	}
 	frames := wire.NewReader(secure)
 	f, err := frames.Next()
 	if err != nil {
-		return nil, fmt.Errorf("read answer to AUTH: %w", err)
+		return nil, none, fmt.Errorf("read answer to AUTH: %w", err)
 	}
 	switch f.Type {
 	case wire.AuthOK:
-		s := newSession(roleClient, string(f.Payload), secure, conn, frames, c.cfg.Liveness, c.cfg.MaxStreams)
-		s.serve = c.serveOrigin
-		return s, nil
+		welcome := wire.ParseWelcome(f.Payload)
+		s := newSession(roleClient, welcome.ID, secure, conn, frames, c.cfg.Liveness, &c.room)
+		s.slot, s.serve = slot, c.serveOrigin
+		return s, welcome, nil
 	case wire.Refused:
 		code, text := wire.ParseReason(f.Payload)
-		return nil, &refusal{code, text}
+		return nil, none, &refusal{code, text}
 	}
-	return nil, fmt.Errorf("%w: %v as answer to AUTH", wire.ErrProtocol, f.Type)
+	return nil, none, fmt.Errorf("%w: %v as answer to AUTH", wire.ErrProtocol, f.Type)
 }
 
 // serveOrigin owns a stream that the server opened, and its connection to the
@@ -219,17 +204,25 @@ func (c *Client) serveOrigin(st *stream) {
 	}
 }
 
-// healthy answers /healthz: logged in.
-func (c *Client) healthy() bool { return c.current.Load() != nil }
+// healthy answers /healthz: logged in, with every session.
+func (c *Client) healthy() bool {
+	l := c.current.Load()
+	return l != nil && l.whole()
+}
 
 // status answers /sessions.
 func (c *Client) status(streams bool) statusPage {
 	page := statusPage{Role: roleClient, Logins: []loginStatus{}}
-	if s := c.current.Load(); s != nil {
-		page.Logins = append(page.Logins, loginStatus{
-			Name: c.cfg.Name, Port: c.cfg.Port, AgeSeconds: time.Since(s.born).Seconds(),
-			Sessions: []sessionStatus{s.status(c.cfg.Name, c.sessionOpts, streams)},
-		})
+	l := c.current.Load()
+	if l == nil {
+		return page
+	}
+	if all := l.sessions(); len(all) > 0 {
+		status := loginStatus{Name: c.cfg.Name, Port: c.cfg.Port, AgeSeconds: time.Since(l.since).Seconds()}
+		for _, s := range all {
+			status.Sessions = append(status.Sessions, s.status(c.cfg.Name, c.sessionOpts, streams))
+		}
+		page.Logins = append(page.Logins, status)
 	}
 	return page
 }

@@ -169,8 +169,9 @@ type ServerConfig struct {
 	Liveness
 	DebugFree bool // offer /debug/free
 
-	MaxPreAuth int // connections that have not logged in yet, and request heads being read: 1024 each
-	MaxStreams int // streams of one login, 4096
+	MaxPreAuth  int // connections that have not logged in yet, and request heads being read: 1024 each
+	MaxSessions int // sessions of one login, 16; at most 255
+	MaxStreams  int // streams of one login, 4096
 
 	Log *slog.Logger // slog.Default()
 }
@@ -182,6 +183,8 @@ func (c *ServerConfig) fill() error {
 	fallback(&c.HTTP, "0.0.0.0:8080")
 	fallback(&c.TCPHost, "0.0.0.0")
 	limit(&wrong, "max-pre-auth", &c.MaxPreAuth, 1024)
+	fallback(&c.MaxSessions, 16)
+	sessions(&wrong, "max-sessions", c.MaxSessions)
 	limit(&wrong, "max-streams", &c.MaxStreams, 4096)
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -220,6 +223,7 @@ type ClientConfig struct {
 	BackoffCap time.Duration // longest wait before a reconnect, 30 s
 	DebugFree  bool          // offer /debug/free
 
+	Sessions   int // TLS connections to the server that share the streams, 4
 	MaxStreams int // 4096
 
 	Log *slog.Logger // slog.Default()
@@ -233,6 +237,8 @@ func (c *ClientConfig) fill() error {
 	if c.BackoffCap < c.Backoff {
 		wrong.add("backoff-cap", "backoff-cap %v is below backoff %v", c.BackoffCap, c.Backoff)
 	}
+	fallback(&c.Sessions, 4)
+	sessions(&wrong, "sessions", c.Sessions)
 	limit(&wrong, "max-streams", &c.MaxStreams, 4096)
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -280,6 +286,13 @@ func limit(wrong *ConfigError, name string, n *int, def int) {
 	fallback(n, def)
 	if *n < 0 {
 		wrong.add(name, "%s is %d; a limit below zero makes no sense", name, *n)
+	}
+}
+
+// sessions checks a number of slots, which are counted in one byte on the wire.
+func sessions(wrong *ConfigError, name string, n int) {
+	if n < 1 || n > math.MaxUint8 {
+		wrong.add(name, "%s is %d; it must be 1 to %d", name, n, math.MaxUint8)
 	}
 }
 

@@ -118,13 +118,13 @@ func TestSessionDeathEndsEverything(t *testing.T) {
 	for range visitors {
 		take(t, h.in)
 	}
-	old := c.current.Load()
+	old := c.session(0)
 	r.crash()
 	wantAllEnded(t, visitors)
 	for range visitors {
 		take(t, h.out)
 	}
-	eventually(t, "client back", func() bool { s := c.current.Load(); return s != nil && s != old })
+	eventually(t, "client back", func() bool { s := c.session(0); return s != nil && s != old })
 	visitors = w.visitAll(1)
 	for range visitors {
 		take(t, h.in)
@@ -266,7 +266,9 @@ func TestSlowReaderHoldsNobody(t *testing.T) {
 	eventually(t, "the floods stand still", func() bool {
 		total := func() (n int64) {
 			for _, l := range w.server.registry.all() {
-				n += l.session.bytesIn.Load()
+				for _, s := range l.sessions() {
+					n += s.bytesIn.Load()
+				}
 			}
 			return n
 		}
@@ -283,7 +285,7 @@ func TestSlowReaderHoldsNobody(t *testing.T) {
 	for holder := range strings.SplitSeq(dump.String(), "\n\n") {
 		if strings.Contains(holder, "(*stream).drain") {
 			stuck++
-			if !strings.Contains(holder, `"kind":"visitor"`) || !strings.Contains(holder, `"session":"1"`) {
+			if !strings.Contains(holder, `"kind":"visitor"`) || !strings.Contains(holder, `"session":"1.0"`) {
 				t.Errorf("a drainer without its labels:\n%s", holder)
 			}
 		}
@@ -305,7 +307,7 @@ func TestSlowReaderHoldsNobody(t *testing.T) {
 
 // Control frames go first, then the streams in turn.
 func TestTurns(t *testing.T) {
-	s := &session{streams: map[uint32]*stream{}, wake: make(chan struct{}, 1)}
+	s := &session{streams: map[uint32]*stream{}, wake: make(chan struct{}, 1), room: &seats{}}
 	one, two := s.addLocked(1, wire.TCP, ""), s.addLocked(2, wire.TCP, "")
 	one.pushLocked(chunkOf(make([]byte, wire.MaxData)))
 	two.pushLocked(chunkOf([]byte("hello")))

@@ -148,6 +148,20 @@ func (s *session) ping() {
 	s.control = wire.Append(s.control, wire.Ping, 0, now)
 }
 
+// probe sends a PING now: a sibling has died, and whatever killed it may have
+// killed this one too. Not where heartbeats are off: nothing would wait for the
+// answer, and bytes in flight stop the kernel's keepalive, which is about to
+// notice by itself.
+func (s *session) probe() {
+	if s.live.Heartbeat == Off {
+		return
+	}
+	s.ping()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakeLocked()
+}
+
 // pongLocked takes the answer to a PING. What it says is only shown; that it
 // came at all has already moved the deadline.
 func (s *session) pongLocked(p []byte) {

@@ -28,7 +28,7 @@ func TestTakeover(t *testing.T) {
 	wantAllEnded(t, []*net.TCPConn{visitor})
 	eventually(t, "the old login's teardown is over", func() bool { return w.log.has("detector=takeover") })
 
-	if l, _ := w.server.registry.find("a.test"); l == nil || l.session.id != c.current.Load().id {
+	if l, _ := w.server.registry.find("a.test"); l == nil || l.sessions()[0].id != c.session(0).id {
 		t.Error("the old login's teardown took the new one's name")
 	}
 	say(t, w.visitTCP(), "x")

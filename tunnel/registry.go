@@ -6,20 +6,9 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/halfopen/halfopen/tunnel/wire"
 )
-
-// login is one client's stay with the server.
-type login struct {
-	name    string
-	token   digest
-	port    uint16           // 0: none
-	ln      *net.TCPListener // of port; nil without one
-	session *session
-	since   time.Time
-}
 
 // registry is who is logged in under which name and with which port. It alone
 // decides who holds them.
@@ -50,7 +39,7 @@ func (r *registry) replace(tokens []Token) {
 	}
 	for _, l := range r.names {
 		if err := permit(tokens, l.token, l.name, l.port); err != nil {
-			l.session.end(cause{byRevoked, err})
+			l.end(cause{byRevoked, err})
 		}
 	}
 }
@@ -66,7 +55,7 @@ func (r *registry) permit(secret digest, name string, port uint16) error {
 var errTaken = errors.New("port taken")
 
 // take gives the login its name and opens its port. A login that held the name
-// is superseded at once: it loses name and port here, and its session ends.
+// is superseded at once: it loses name and port here, and its sessions end.
 // After an error nothing has changed, except that the old login may have lost
 // its port.
 func (r *registry) take(l *login, host string) (old *login, err error) {
@@ -92,7 +81,7 @@ func (r *registry) take(l *login, host string) (old *login, err error) {
 	r.names[l.name] = l
 	if old != nil {
 		r.freePort(old) // if it had another one
-		old.session.end(cause{byTakeover, errors.New("a newer login took the name")})
+		old.end(cause{byTakeover, errors.New("a newer login took the name")})
 	}
 	return old, nil
 }
@@ -133,28 +122,6 @@ func (r *registry) all() []*login {
 		all = append(all, l)
 	}
 	return all
-}
-
-// serveLogin runs a login that take has accepted until its session ends. Then
-// everything that belonged to it is gone, except the session's connection.
-func (s *Server) serveLogin(l *login) {
-	var accepting sync.WaitGroup
-	if l.ln != nil {
-		accepting.Go(func() {
-			wear(sessionLabels(roleServer, "accept", l.session.id, l.ln.Addr().String()))
-			acceptLoop(s.ctx, l.ln, s.log, func(conn *net.TCPConn) {
-				s.handlers.Go(func() { s.serveTCP(conn, l) })
-			})
-		})
-	}
-	why := l.session.run(s.ctx)
-	s.registry.release(l)
-	accepting.Wait()
-	if !why.orderly() {
-		abort(l.session.raw)
-	}
-	s.log.Info("logout", "name", l.name, "session", l.session.id, "peer", l.session.peer,
-		"after", time.Since(l.since).Round(time.Millisecond), "detector", why.detector, "reason", why.err)
 }
 
 // refusal is why a login was refused; its text goes to the client.

@@ -19,8 +19,8 @@ import (
 func TestBrokenRules(t *testing.T) {
 	big := make([]byte, wire.MaxData)
 	for name, broken := range map[string]func(stream uint32) []byte{
-		"AUTH again":          func(uint32) []byte { return wire.Append(nil, wire.Auth, 0, make([]byte, 6)) },
-		"AUTHOK":              func(uint32) []byte { return wire.Append(nil, wire.AuthOK, 0, []byte("1")) },
+		"AUTH again":          func(uint32) []byte { return wire.Append(nil, wire.Auth, 0, make([]byte, 64)) },
+		"AUTHOK":              func(uint32) []byte { return wire.Append(nil, wire.AuthOK, 0, welcome) },
 		"OPEN":                func(st uint32) []byte { return wire.AppendOpen(nil, st+1, wire.TCP, "") },
 		"DATA never opened":   func(st uint32) []byte { return wire.Append(nil, wire.Data, st+1, []byte("x")) },
 		"CREDIT never opened": func(st uint32) []byte { return wire.AppendCredit(nil, st+1, 1) },
@@ -97,6 +97,9 @@ func TestKeptRules(t *testing.T) {
 	c.want(wire.Pong)
 }
 
+// welcome is the payload of an AUTHOK that allows one session.
+var welcome = wire.Welcome{Key: wire.Key{1}, Most: 1, ID: "1.0"}.Append(nil)
+
 // fakeServer accepts one login and hands the session to speak.
 func fakeServer(t *testing.T, speak func(*tls.Conn, *wire.Reader)) string {
 	t.Helper()
@@ -125,7 +128,7 @@ func TestClientKnowsTheRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			noLeak(t)
 			address := fakeServer(t, func(conn *tls.Conn, in *wire.Reader) {
-				_, _ = conn.Write(append(wire.Append(nil, wire.AuthOK, 0, []byte("1")), frames...))
+				_, _ = conn.Write(append(wire.Append(nil, wire.AuthOK, 0, welcome), frames...))
 				for { // until the client closes
 					if _, err := in.Next(); err != nil {
 						return
@@ -149,7 +152,7 @@ func TestClientLimit(t *testing.T) {
 	h := newHolder(t)
 	got := make(chan string, 1)
 	address := fakeServer(t, func(conn *tls.Conn, in *wire.Reader) {
-		all := wire.Append(nil, wire.AuthOK, 0, []byte("1"))
+		all := wire.Append(nil, wire.AuthOK, 0, welcome)
 		all = wire.AppendOpen(all, 1, wire.TCP, "v1")
 		all = wire.AppendOpen(all, 2, wire.TCP, "v2")
 		all = wire.Append(all, wire.Data, 1, []byte("x"))

@@ -33,7 +33,7 @@ type Server struct {
 	handlers sync.WaitGroup // every accepted connection
 
 	preAuth, heads seats        // connections before AUTHOK, visitors before the end of their head
-	ids            atomic.Int64 // sessions so far
+	ids            atomic.Int64 // logins so far
 
 	listener, http *net.TCPListener
 	admin          *admin
@@ -179,7 +179,7 @@ func (s *Server) serveSession(conn *net.TCPConn) {
 	defer conn.Close()
 	peer := conn.RemoteAddr().String()
 	wear(labels(roleServer, "handshake", peer))
-	l, err := s.admit(conn)
+	l, own, err := s.admit(conn)
 	if err != nil {
 		level := slog.LevelDebug // scans and garbage are not news
 		if refused := (*refusal)(nil); errors.As(err, &refused) {
@@ -188,16 +188,34 @@ func (s *Server) serveSession(conn *net.TCPConn) {
 		s.log.Log(s.ctx, level, "login refused", "peer", peer, "reason", err)
 		return
 	}
-	s.serveLogin(l)
+	s.serveLogin(l, own)
+}
+
+// serveLogin runs a session that a login has accepted until it ends. With the
+// last one the login is over, and everything that belonged to it is gone, except
+// the session's connection.
+func (s *Server) serveLogin(l *login, own *session) {
+	why := own.run(s.ctx)
+	message := "session ended"
+	if l.leave(own.slot, own) {
+		message = "logout"
+		s.registry.release(l)
+		l.accepting.Wait()
+	}
+	if !why.orderly() {
+		abort(own.raw)
+	}
+	s.log.Info(message, "name", l.name, "session", own.id, "peer", own.peer,
+		"after", time.Since(own.born).Round(time.Millisecond), "detector", why.detector, "reason", why.err)
 }
 
 // admit does the handshake of a new connection, TLS and AUTH under one
-// deadline, and gives the login its name. Every login that it returns has to be
-// served.
-func (s *Server) admit(conn *net.TCPConn) (*login, error) {
+// deadline. Every session that it returns is in its slot of the login and has to
+// be served.
+func (s *Server) admit(conn *net.TCPConn) (*login, *session, error) {
 	if !s.preAuth.take() {
 		abort(conn)
-		return nil, fmt.Errorf("more than %d connections that have not logged in", s.cfg.MaxPreAuth)
+		return nil, nil, fmt.Errorf("more than %d connections that have not logged in", s.cfg.MaxPreAuth)
 	}
 	defer s.preAuth.leave()
 	if _, err := s.sessionOpts.apply(conn); err != nil {
@@ -205,61 +223,92 @@ func (s *Server) admit(conn *net.TCPConn) (*login, error) {
 	}
 	release, err := guard(s.ctx, conn, s.cfg.Handshake)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer release()
 	secure := tls.Server(conn, s.tls)
 	if err := secure.Handshake(); err != nil {
-		return nil, fmt.Errorf("shake hands: %w", err)
+		return nil, nil, fmt.Errorf("shake hands: %w", err)
 	}
 	frames := wire.NewReader(secure)
 	f, err := frames.Next()
 	if err != nil {
-		return nil, fmt.Errorf("read AUTH: %w", err)
+		return nil, nil, fmt.Errorf("read AUTH: %w", err)
 	}
-	l, err := s.authorize(f, secure, conn, frames)
+	l, own, err := s.authorize(f, secure, conn, frames)
 	refused := (*refusal)(nil)
 	if errors.As(err, &refused) {
 		if _, err := secure.Write(wire.AppendReason(nil, wire.Refused, 0, refused.code, refused.text)); err != nil {
-			return nil, fmt.Errorf("refuse login (%w): %w", refused, err)
+			return nil, nil, fmt.Errorf("refuse login (%w): %w", refused, err)
 		}
 	}
-	return l, err
+	return l, own, err
 }
 
-// authorize answers AUTH: a login that holds its name, with AUTHOK as the first
-// frame that its session will send, or a *refusal.
-func (s *Server) authorize(f wire.Frame, secure *tls.Conn, conn *net.TCPConn, frames *wire.Reader) (*login, error) {
+// authorize answers AUTH: a session in its slot of a login, with AUTHOK as the
+// first frame that it will send, or a *refusal.
+func (s *Server) authorize(f wire.Frame, secure *tls.Conn, conn *net.TCPConn, frames *wire.Reader) (*login, *session, error) {
 	if f.Type != wire.Auth {
-		return nil, fmt.Errorf("%w: %v before AUTH", wire.ErrProtocol, f.Type)
+		return nil, nil, fmt.Errorf("%w: %v before AUTH", wire.ErrProtocol, f.Type)
 	}
 	ask, err := wire.ParseLogin(f.Payload)
 	if err != nil {
-		return nil, &refusal{wire.Denied, err.Error()}
+		return nil, nil, &refusal{wire.Denied, err.Error()}
 	}
 	token := digest(sha256.Sum256([]byte(ask.Token)))
 	if err := s.registry.permit(token, ask.Name, ask.Port); err != nil {
-		return nil, &refusal{wire.Denied, err.Error()}
+		return nil, nil, &refusal{wire.Denied, err.Error()}
 	}
-	id := strconv.FormatInt(s.ids.Add(1), 10)
-	l := &login{
-		name: ask.Name, token: token, port: ask.Port, since: time.Now(),
-		session: newSession(roleServer, id, secure, conn, frames, s.cfg.Liveness, s.cfg.MaxStreams),
+	if int(ask.Slot) >= s.cfg.MaxSessions {
+		return nil, nil, &refusal{wire.Limit, fmt.Sprintf("%d sessions a login", s.cfg.MaxSessions)}
 	}
-	l.session.control = wire.Append(nil, wire.AuthOK, 0, []byte(id))
-	l.session.wake <- struct{}{}
+	session := func(l *login) *session {
+		own := newSession(roleServer, l.sessionID(ask.Slot), secure, conn, frames, s.cfg.Liveness, &l.room)
+		own.slot = ask.Slot
+		own.control = wire.Append(nil, wire.AuthOK, 0, wire.Welcome{Key: l.key, Most: uint8(s.cfg.MaxSessions), ID: own.id}.Append(nil))
+		own.wake <- struct{}{}
+		return own
+	}
+	if ask.Key == (wire.Key{}) {
+		return s.login(ask, token, session)
+	}
+	l, _ := s.registry.find(ask.Name)
+	if l == nil || !l.has(ask.Key) {
+		return nil, nil, &refusal{wire.Over, "the login is over"}
+	}
+	own := session(l)
+	if !l.join(own.slot, own) {
+		return nil, nil, &refusal{wire.Over, "the login is over"}
+	}
+	s.log.Info("session joins", "name", l.name, "session", own.id, "peer", own.peer)
+	return l, own, nil
+}
+
+// login makes a new login with its first session, and opens its port.
+func (s *Server) login(ask wire.Login, token digest, first func(*login) *session) (*login, *session, error) {
+	l := newLogin(s.ids.Add(1), ask, token, s.cfg.MaxStreams)
+	own := first(l)
+	l.slots[own.slot] = own // nobody else has the login yet
 	old, err := s.registry.take(l, s.cfg.TCPHost)
 	if denied := (*refusal)(nil); errors.As(err, &denied) {
-		return nil, denied
+		return nil, nil, denied
 	} else if err != nil {
-		return nil, &refusal{wire.Busy, err.Error()}
+		return nil, nil, &refusal{wire.Busy, err.Error()}
 	}
-	attrs := []any{"name", l.name, "port", l.port, "session", id, "peer", l.session.peer}
+	if l.ln != nil {
+		l.accepting.Go(func() {
+			wear(sessionLabels(roleServer, "accept", strconv.FormatInt(l.id, 10), l.ln.Addr().String()))
+			acceptLoop(s.ctx, l.ln, s.log, func(conn *net.TCPConn) {
+				s.handlers.Go(func() { s.serveTCP(conn, l) })
+			})
+		})
+	}
+	attrs := []any{"name", l.name, "port", l.port, "session", own.id, "peer", own.peer}
 	if old != nil {
-		attrs = append(attrs, "supersedes", old.session.id)
+		attrs = append(attrs, "supersedes", old.id)
 	}
 	s.log.Info("login", attrs...)
-	return l, nil
+	return l, own, nil
 }
 
 // healthy answers /healthz: the server listens from Start to Stop.
@@ -274,10 +323,11 @@ func (s *Server) status(streams bool) statusPage {
 		Logins:  []loginStatus{},
 	}
 	for _, l := range s.registry.all() {
-		page.Logins = append(page.Logins, loginStatus{
-			Name: l.name, Port: int(l.port), AgeSeconds: time.Since(l.since).Seconds(),
-			Sessions: []sessionStatus{l.session.status(l.name, s.sessionOpts, streams)},
-		})
+		status := loginStatus{Name: l.name, Port: int(l.port), AgeSeconds: time.Since(l.since).Seconds()}
+		for _, one := range l.sessions() {
+			status.Sessions = append(status.Sessions, one.status(l.name, s.sessionOpts, streams))
+		}
+		page.Logins = append(page.Logins, status)
 	}
 	slices.SortFunc(page.Logins, compare)
 	return page

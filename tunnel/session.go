@@ -19,16 +19,18 @@ import (
 // the flusher copies from queues and writes with mu free.
 type session struct {
 	id, role, peer string
+	slot           uint8        // of its login
 	conn           net.Conn     // TLS; read by run, written by the flusher
 	raw            *net.TCPConn // below conn; closed by whoever accepted or dialled it
 	frames         *wire.Reader
 	live           Liveness
-	maxStreams     int
+	room           *seats        // for streams, of the whole login
 	serve          func(*stream) // client: owns a stream that the server opened; nil on the server
 	born           time.Time
 
 	bytesIn, bytesOut atomic.Int64 // payload of DATA
 	rtt               atomic.Int64 // of the last PING, nanoseconds
+	load              atomic.Int64 // streams in the map
 
 	wake  chan struct{} // tells the flusher that there is something to send
 	ended chan struct{} // closed when cause is set
@@ -49,11 +51,11 @@ type session struct {
 // faster than it takes the answers gets here.
 const maxControl = 1 << 20
 
-func newSession(role, id string, conn net.Conn, raw *net.TCPConn, frames *wire.Reader, live Liveness, maxStreams int) *session {
+func newSession(role, id string, conn net.Conn, raw *net.TCPConn, frames *wire.Reader, live Liveness, room *seats) *session {
 	return &session{
 		id: id, role: role, peer: raw.RemoteAddr().String(),
 		conn: conn, raw: raw, frames: frames,
-		live: live, maxStreams: maxStreams,
+		live: live, room: room,
 		born:    time.Now(),
 		wake:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
@@ -183,12 +185,12 @@ func (s *session) open(kind wire.Kind, visitor string) (*stream, error) {
 	if s.cause != nil {
 		return nil, fmt.Errorf("open stream: session ended: %w", *s.cause)
 	}
-	if len(s.streams) >= s.maxStreams {
-		return nil, &resetError{code: wire.Limit, text: fmt.Sprintf("%d streams", s.maxStreams)}
-	}
 	if s.last+1 == 0 {
 		s.endLocked(cause{byProtocol, errors.New("stream numbers used up")})
 		return nil, fmt.Errorf("open stream: session ended: %w", *s.cause)
+	}
+	if !s.room.take() {
+		return nil, s.full()
 	}
 	s.last++
 	s.control = wire.AppendOpen(s.control, s.last, kind, visitor)
@@ -212,8 +214,8 @@ func (s *session) openedLocked(f wire.Frame) error {
 	if s.cause != nil {
 		return nil
 	}
-	if len(s.streams) >= s.maxStreams {
-		s.control = wire.AppendReason(s.control, wire.Reset, f.Stream, wire.Limit, fmt.Sprintf("%d streams", s.maxStreams))
+	if !s.room.take() {
+		s.control = wire.AppendReason(s.control, wire.Reset, f.Stream, wire.Limit, s.full().text)
 		s.wakeLocked()
 		return nil
 	}
@@ -225,13 +227,20 @@ func (s *session) openedLocked(f wire.Frame) error {
 	return nil
 }
 
-// addLocked adds a stream to the map; its owner calls release.
+// full is why a stream is refused when all places of the login are taken.
+func (s *session) full() *resetError {
+	return &resetError{code: wire.Limit, text: fmt.Sprintf("%d streams", s.room.most)}
+}
+
+// addLocked adds a stream, which has its place already, to the map; its owner
+// calls release.
 func (s *session) addLocked(id uint32, kind wire.Kind, visitor string) *stream {
 	st := &stream{
 		s: s, id: id, kind: kind, visitor: visitor, born: time.Now(),
 		credit: wire.Window, window: wire.Window,
 	}
 	s.streams[id] = st
+	s.load.Add(1)
 	s.owners.Add(1)
 	return st
 }

@@ -50,7 +50,7 @@ func TestStopClientInTheMiddle(t *testing.T) {
 		},
 		"session stuck": func(t *testing.T) string {
 			return fakeServer(t, func(conn *tls.Conn, in *wire.Reader) {
-				_, _ = conn.Write(wire.Append(nil, wire.AuthOK, 0, []byte("1")))
+				_, _ = conn.Write(wire.Append(nil, wire.AuthOK, 0, welcome))
 				_, _ = conn.Write(wire.AppendOpen(nil, 1, wire.TCP, ""))
 				_, _ = io.Copy(io.Discard, conn.NetConn())
 			})

@@ -127,6 +127,8 @@ func (st *stream) release() {
 	st.resetLocked(&resetError{code: wire.Gone, text: "closed"}, true)
 	st.in.clear()
 	delete(s.streams, st.id)
+	s.load.Add(-1)
+	s.room.leave()
 	s.owners.Done()
 }
 

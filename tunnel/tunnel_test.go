@@ -330,13 +330,15 @@ func flood(t *testing.T, conn *net.TCPConn) {
 func (w *world) blocked() int {
 	n := 0
 	for _, l := range w.server.registry.all() {
-		l.session.mu.Lock()
-		for _, st := range l.session.streams {
-			if st.blocked && st.credit == 0 {
-				n++
+		for _, s := range l.sessions() {
+			s.mu.Lock()
+			for _, st := range s.streams {
+				if st.blocked && st.credit == 0 {
+					n++
+				}
 			}
+			s.mu.Unlock()
 		}
-		l.session.mu.Unlock()
 	}
 	return n
 }

@@ -19,9 +19,9 @@ const lingering = time.Second
 // serveTCP owns a visitor's connection to a login's public port.
 func (s *Server) serveTCP(conn *net.TCPConn, l *login) {
 	peer := conn.RemoteAddr().String()
-	wear(sessionLabels(roleServer, "visitor", l.session.id, peer))
+	wear(labels(roleServer, "visitor", peer))
 	opts := s.edge(conn)
-	st, err := l.session.open(wire.TCP, peer)
+	st, err := l.open(wire.TCP, peer)
 	if err != nil {
 		s.log.Debug("visitor refused", "peer", peer, "name", l.name, "reason", err)
 		abort(conn)
@@ -30,6 +30,7 @@ func (s *Server) serveTCP(conn *net.TCPConn, l *login) {
 	}
 	defer st.release() // after conn is closed: the session's end waits for both
 	defer conn.Close()
+	wear(st.labels())
 	if err := st.carry(conn, opts, nil); err != nil {
 		abort(conn)
 	}
@@ -113,13 +114,13 @@ func (s *Server) route(conn *net.TCPConn, peer string) (st *stream, head []byte,
 	case l == nil:
 		return nil, nil, &httpError{http.StatusServiceUnavailable, "the host is known, but its tunnel client is away"}
 	}
-	wear(sessionLabels(roleServer, "visitor", l.session.id, peer))
-	st, err = l.session.open(wire.HTTP, peer)
+	st, err = l.open(wire.HTTP, peer)
 	if full := (*resetError)(nil); errors.As(err, &full) {
 		return nil, nil, &httpError{http.StatusServiceUnavailable, "the host has too many visitors"}
 	} else if err != nil {
 		return nil, nil, &httpError{http.StatusServiceUnavailable, "the host is known, but its tunnel client has just gone away"}
 	}
+	wear(st.labels())
 	return st, append(req.forward, early...), nil
 }
 

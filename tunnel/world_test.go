@@ -215,14 +215,29 @@ type testClient struct {
 	err  error // after done
 }
 
-// config is the settings of a client of this world.
+// config is the settings of a client of this world. It has one session, so that
+// a test knows which one its visitors go through.
 func (w *world) config(origin string) ClientConfig {
 	return ClientConfig{
 		Server: w.server.Addr(), CA: filepath.Join(certs, "ca.pem"), Token: secret,
 		Name: "a.test", Port: w.port, HTTPTo: origin, TCPTo: origin,
-		Admin: "127.0.0.1:0", Liveness: w.timings,
+		Admin: "127.0.0.1:0", Liveness: w.timings, Sessions: 1,
 		Backoff: 10 * time.Millisecond, BackoffCap: 50 * time.Millisecond,
 	}
+}
+
+// session is the one in a slot, nil if there is none.
+func (c *testClient) session(slot int) *session {
+	l := c.current.Load()
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slot >= len(l.slots) {
+		return nil
+	}
+	return l.slots[slot]
 }
 
 // runClient starts a client; the test's end stops it.
@@ -372,9 +387,11 @@ func (w *world) request(head string) (*http.Response, string) {
 func (w *world) streams() int {
 	n := 0
 	for _, l := range w.server.registry.all() {
-		l.session.mu.Lock()
-		n += len(l.session.streams)
-		l.session.mu.Unlock()
+		for _, s := range l.sessions() {
+			s.mu.Lock()
+			n += len(s.streams)
+			s.mu.Unlock()
+		}
 	}
 	return n
 }

@@ -9,17 +9,27 @@ import (
 // are cut.
 const MaxText = 255
 
+// KeyLen is the length of a [Key] in bytes.
+const KeyLen = 16
+
+// Key is the secret of a login, random: who has it may add sessions to it. The
+// zero Key asks for a new login.
+type Key [KeyLen]byte
+
 // Login is the payload of AUTH: what a client asks for, and by what right.
 type Login struct {
+	Slot  uint8  // which of the login's sessions this is, from 0; it takes the place of an older one
+	Key   Key    // of the login that the session joins
 	Name  string // the host name under which the client is visited, at most 253 bytes
 	Port  uint16 // the public TCP port, 0 for none
 	Token string // the secret, at most 1024 bytes
 }
 
 // Append appends the payload of AUTH:
-// version (1), port (2), length of the name (1), name, token.
+// version (1), slot (1), key (16), port (2), length of the name (1), name, token.
 func (l Login) Append(dst []byte) []byte {
-	dst = append(dst, Version)
+	dst = append(dst, Version, l.Slot)
+	dst = append(dst, l.Key[:]...)
 	dst = binary.BigEndian.AppendUint16(dst, l.Port)
 	dst = append(dst, byte(len(l.Name)))
 	dst = append(dst, l.Name...)
@@ -28,21 +38,43 @@ func (l Login) Append(dst []byte) []byte {
 
 // ParseLogin reads the payload of AUTH.
 func ParseLogin(p []byte) (Login, error) {
-	if len(p) < 4 {
-		return Login{}, fmt.Errorf("%w: AUTH of %d bytes", ErrProtocol, len(p))
-	}
+	const fixed = 2 + KeyLen + 3
 	if p[0] != Version {
 		return Login{}, fmt.Errorf("%w: client speaks version %d, server version %d", ErrProtocol, p[0], Version)
 	}
-	n := int(p[3])
-	if n == 0 || len(p) <= 4+n {
+	if len(p) < fixed {
+		return Login{}, fmt.Errorf("%w: AUTH of %d bytes", ErrProtocol, len(p))
+	}
+	n := int(p[fixed-1])
+	if n == 0 || len(p) <= fixed+n {
 		return Login{}, fmt.Errorf("%w: AUTH without name or token", ErrProtocol)
 	}
 	return Login{
-		Port:  binary.BigEndian.Uint16(p[1:]),
-		Name:  string(p[4 : 4+n]),
-		Token: string(p[4+n:]),
+		Slot:  p[1],
+		Key:   Key(p[2:]),
+		Port:  binary.BigEndian.Uint16(p[2+KeyLen:]),
+		Name:  string(p[fixed : fixed+n]),
+		Token: string(p[fixed+n:]),
 	}, nil
+}
+
+// Welcome is the payload of AUTHOK.
+type Welcome struct {
+	Key  Key    // of the login
+	Most uint8  // sessions that the login may have
+	ID   string // of the session, for logs
+}
+
+// Append appends the payload of AUTHOK: key (16), most (1), id.
+func (w Welcome) Append(dst []byte) []byte {
+	dst = append(dst, w.Key[:]...)
+	dst = append(dst, w.Most)
+	return append(dst, w.ID...)
+}
+
+// ParseWelcome reads the payload of AUTHOK.
+func ParseWelcome(p []byte) Welcome {
+	return Welcome{Key: Key(p), Most: p[KeyLen], ID: string(p[KeyLen+1:])}
 }
 
 // Kind says what a stream carries.
@@ -90,6 +122,7 @@ const (
 	Limit      Code = 4 // RESET, REFUSED: too many already; try later
 	Denied     Code = 5 // REFUSED: wrong token, or one that has no right to the name or port; do not try again
 	Busy       Code = 6 // REFUSED: the port is taken; try later
+	Over       Code = 7 // REFUSED: the login that the session would join is over; log in anew
 )
 
 // String is one word, or the number.
@@ -107,6 +140,8 @@ func (c Code) String() string {
 		return "denied"
 	case Busy:
 		return "busy"
+	case Over:
+		return "over"
 	}
 	return fmt.Sprintf("code %d", uint8(c))
 }

@@ -7,7 +7,8 @@
 //	| 1 byte | 3 bytes, big endian   | 4 bytes, big endian           | ...
 //	+--------+-----------------------+-------------------------------+---------
 //
-// A session begins with AUTH from the client, answered by AUTHOK or REFUSED.
+// A session begins with AUTH from the client, answered by AUTHOK or REFUSED. The
+// first session of a login is told the login's key; the others join with it.
 // Then the server opens streams, numbered 1, 2, 3, ...; both ends send DATA
 // within the credit they were granted, at first [Window] bytes a stream and
 // direction. A stream is over when both ends have sent FIN or one has sent
@@ -38,8 +39,8 @@ type Type uint8
 
 // The frames. C is the client of the tunnel, S the server.
 const (
-	Auth    Type = 1 + iota // C->S, stream 0: version, port, name, token. The first frame, once.
-	AuthOK                  // S->C, stream 0: the session's id. The first answer, once.
+	Auth    Type = 1 + iota // C->S, stream 0: version, slot, key, port, name, token. The first frame, once.
+	AuthOK                  // S->C, stream 0: the login's key, its most sessions, the session's id. The first answer, once.
 	Refused                 // S->C, stream 0: a reason. The only answer; the server then closes.
 	Open                    // S->C: kind and visitor's address. A new stream; data may follow without waiting.
 	Data                    // both: 1 to MaxData bytes, taken from the credit.
@@ -58,7 +59,7 @@ var kinds = [...]struct {
 	stream   bool
 }{
 	Auth:    {"AUTH", 6, 2 << 10, false},
-	AuthOK:  {"AUTHOK", 1, 64, false},
+	AuthOK:  {"AUTHOK", 2 + KeyLen, 64, false},
 	Refused: {"REFUSED", 1, 1 + MaxText, false},
 	Open:    {"OPEN", 1, 1 + MaxText, true},
 	Data:    {"DATA", 1, MaxData, true},

@@ -12,8 +12,8 @@ import (
 // every is one frame of each type, as a peer that keeps the rules sends it.
 func every() []Frame {
 	return []Frame{
-		{Auth, 0, Login{Name: "a.example", Port: 9000, Token: "secret"}.Append(nil)},
-		{AuthOK, 0, []byte("7")},
+		{Auth, 0, Login{Slot: 3, Key: Key{1, 2}, Name: "a.example", Port: 9000, Token: "secret"}.Append(nil)},
+		{AuthOK, 0, Welcome{Key: Key{1, 2}, Most: 16, ID: "7.1"}.Append(nil)},
 		{Refused, 0, append([]byte{byte(Denied)}, "no"...)},
 		{Open, 1, append([]byte{byte(HTTP)}, "192.0.2.1:5"...)},
 		{Data, 1, bytes.Repeat([]byte("x"), MaxData)},
@@ -82,19 +82,24 @@ func TestTornFrame(t *testing.T) {
 }
 
 func TestPayloads(t *testing.T) {
-	in := Login{Name: "a.example", Port: 65535, Token: "s=e,c"}
+	in := Login{Slot: 255, Key: Key{KeyLen - 1: 9}, Name: "a.example", Port: 65535, Token: "s=e,c"}
 	if out, err := ParseLogin(in.Append(nil)); err != nil || out != in {
 		t.Errorf("login: got %+v, %v", out, err)
 	}
+	rest := func(s string) []byte { return append(Login{}.Append(nil)[:2+KeyLen+2], s...) }
 	for name, p := range map[string][]byte{
 		"other version": {9, 0, 0, 1, 'a', 't'},
-		"no name":       {Version, 0, 0, 0, 't', 't'},
-		"no token":      {Version, 0, 0, 2, 'a', 'b'},
-		"name too long": {Version, 0, 0, 200, 'a', 'b'},
+		"half a key":    {Version, 0, 0, 1, 'a', 't'},
+		"no name":       rest("\x00tt"),
+		"no token":      rest("\x02ab"),
+		"name too long": rest("\xc8ab"),
 	} {
 		if _, err := ParseLogin(p); !errors.Is(err, ErrProtocol) {
 			t.Errorf("login with %s: got %v, want a protocol error", name, err)
 		}
+	}
+	if w := (Welcome{Key: Key{7}, Most: 4, ID: "12.3"}); ParseWelcome(w.Append(nil)) != w {
+		t.Errorf("welcome: got %+v, want %+v", ParseWelcome(w.Append(nil)), w)
 	}
 	next := func(raw []byte) []byte {
 		f, err := NewReader(bytes.NewReader(raw)).Next()
@@ -147,6 +152,10 @@ func FuzzReader(f *testing.F) {
 			case Auth:
 				if l, err := ParseLogin(fr.Payload); err == nil && !bytes.Equal(l.Append(nil), fr.Payload) {
 					t.Errorf("login %+v is not what was read: %x", l, fr.Payload)
+				}
+			case AuthOK:
+				if w := ParseWelcome(fr.Payload); !bytes.Equal(w.Append(nil), fr.Payload) {
+					t.Errorf("welcome %+v is not what was read: %x", w, fr.Payload)
 				}
 			case Open:
 				if k, who, err := ParseOpen(fr.Payload); err == nil && (who != string(fr.Payload[1:]) || k.String() == "") {

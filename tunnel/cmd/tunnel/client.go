@@ -18,8 +18,10 @@ func clientSide() side {
 		Long: `Run the private side: it dials the server and passes HTTP visitors of --name on to --http-to
 and TCP visitors of --port on to --tcp-to.
 
-It reconnects for ever, but ends with exit code 1 if the server refuses its token. /healthz of
-its admin pages is 200 only while it is logged in. SIGTERM ends it at any moment.`,
+It holds several sessions, TLS connections that share the visitors; one that dies takes its own
+with it and is replaced. It reconnects for ever, but ends with exit code 1 if the server refuses
+its token. /healthz of its admin pages is 200 only while it is logged in with all sessions.
+SIGTERM ends it at any moment.`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	f := c.Flags()
@@ -34,6 +36,8 @@ its admin pages is 200 only while it is logged in. SIGTERM ends it at any moment
 	f.StringVar(&cfg.HTTPTo, "http-to", "", "your HTTP service, HOST:PORT")
 	f.StringVar(&cfg.TCPTo, "tcp-to", "", "your TCP service, HOST:PORT")
 	f.StringVar(&cfg.Admin, "admin", "127.0.0.1:6060", "where the admin pages are, on loopback; empty for none")
+	f.IntVar(&cfg.Sessions, "sessions", 4, "TLS connections to the server that share the streams")
+	f.IntVar(&cfg.MaxStreams, "max-streams", 4096, "streams that the server may open")
 	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
 	livenessFlags(f, &cfg.Liveness)
 	backoffFlags(f, &cfg)

@@ -41,6 +41,8 @@ The admin pages (loopback only): /healthz, /sessions, /debug/pprof/. SIGTERM end
 	f.StringVar(&cfg.ClientCA, "client-ca", "", "clients must show a certificate signed by this authority, PEM file")
 	f.StringVar(&cfg.TokenFile, "token-file", "", "more tokens, hashed, one a line; SIGHUP reads it again")
 	f.Var(&rights, "token", "a client's secret and its rights; repeatable")
+	f.IntVar(&cfg.MaxSessions, "max-sessions", 16, "sessions that one login may have")
+	f.IntVar(&cfg.MaxStreams, "max-streams", 4096, "streams that one login may have")
 	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
 	livenessFlags(f, &cfg.Liveness)
 	log := logFlags(c)
