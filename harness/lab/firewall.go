@@ -2,7 +2,9 @@ package lab
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/coreos/go-iptables/iptables"
@@ -44,30 +46,60 @@ func (h *Host) Rule(op, table, chain string, rule ...string) error {
 // Hits is the sum of the packet counters of those rules in the filter table's
 // chain whose target is target.
 func (h *Host) Hits(chain, target string) (uint64, error) {
-	ipt, err := findIptables()
+	rows, err := h.counters("filter", chain)
 	if err != nil {
 		return 0, err
 	}
-	var rows [][]string
+	var sum uint64
+	for _, r := range rows {
+		if r.target == target {
+			sum += r.packets
+		}
+	}
+	return sum, nil
+}
+
+// counter is what the kernel counted for one rule.
+type counter struct {
+	packets uint64
+	target  string // "" if the rule has none
+}
+
+// counters are those of a chain's rules, in their order.
+func (h *Host) counters(table, chain string) ([]counter, error) {
+	ipt, err := findIptables()
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
 	err = h.Do(func() (err error) {
-		rows, err = ipt.Stats("filter", chain)
+		lines, err = ipt.ListWithCounters(table, chain)
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("read counters of %s on host %s: %w", chain, h.Name, err)
+		return nil, fmt.Errorf("read counters of %s on host %s: %w", chain, h.Name, err)
 	}
-	var sum uint64
-	for _, r := range rows {
-		if len(r) < 3 || r[2] != target {
+	var counters []counter
+	for _, line := range lines {
+		// -A INPUT -p tcp ... -c PACKETS BYTES -j DROP; policies and chains have no -A.
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != "-A" {
 			continue
 		}
-		hits, err := strconv.ParseUint(r[0], 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("read counters of %s on host %s: %w", chain, h.Name, err)
+		var c counter
+		if at := slices.Index(f, "-j"); at >= 0 && at+1 < len(f) {
+			c.target = f[at+1]
 		}
-		sum += hits
+		at := slices.Index(f, "-c")
+		if at < 0 || at+1 >= len(f) {
+			return nil, fmt.Errorf("read counters of %s on host %s: none in %q", chain, h.Name, line)
+		}
+		if c.packets, err = strconv.ParseUint(f[at+1], 10, 64); err != nil {
+			return nil, fmt.Errorf("read counters of %s on host %s: %w", chain, h.Name, err)
+		}
+		counters = append(counters, c)
 	}
-	return sum, nil
+	return counters, nil
 }
 
 // HasRule says whether the host has that iptables rule.

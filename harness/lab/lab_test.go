@@ -204,14 +204,17 @@ func TestHostsDoNotTouchTheMachine(t *testing.T) {
 	}
 }
 
-func TestLabLeavesNothing(t *testing.T) {
-	count := func(dir string) int {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(entries)
+// open counts the entries of a folder.
+func open(t *testing.T, dir string) int {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return len(entries)
+}
+
+func TestLabLeavesNothing(t *testing.T) {
 	once := func() {
 		l, err := BehindNAT()
 		if err != nil {
@@ -222,18 +225,18 @@ func TestLabLeavesNothing(t *testing.T) {
 		}
 	}
 	once()
-	fds := count("/proc/self/fd")
+	fds := open(t, "/proc/self/fd")
 	for range 10 {
 		once()
 	}
-	if now := count("/proc/self/fd"); now > fds {
+	if now := open(t, "/proc/self/fd"); now > fds {
 		t.Errorf("10 labs leave %d file descriptors", now-fds)
 	}
 	// Threads end a moment after their hosts.
 	deadline := time.Now().Add(5 * time.Second)
-	for count("/proc/self/task") > 25 {
+	for open(t, "/proc/self/task") > 25 {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d threads are left", count("/proc/self/task"))
+			t.Fatalf("%d threads are left", open(t, "/proc/self/task"))
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -20,8 +20,10 @@ type End struct {
 	Name string       // of the interface: the name of the host at the other end
 	Addr netip.Prefix // with the length of the link's network
 	Peer *End
+	Link *Link
 
 	index int
+	shaping
 }
 
 // IP is the end's address.
@@ -35,7 +37,7 @@ func connect(a, b *Host, network netip.Prefix) (*Link, error) {
 		A: &End{Host: a, Name: b.Name, Addr: netip.PrefixFrom(first, network.Bits())},
 		B: &End{Host: b, Name: a.Name, Addr: netip.PrefixFrom(first.Next(), network.Bits())},
 	}
-	l.A.Peer, l.B.Peer = l.B, l.A
+	l.A.Peer, l.B.Peer, l.A.Link, l.B.Link = l.B, l.A, l, l
 	if err := l.lay(); err != nil {
 		return nil, fmt.Errorf("connect %s and %s: %w", a.Name, b.Name, err)
 	}

@@ -48,6 +48,7 @@ type Lab struct {
 
 	ends  map[Place]*End
 	hosts []*Host
+	links []*Link
 }
 
 // Topology builds a lab.
@@ -160,7 +161,12 @@ func (l *Lab) host(name string) (*Host, error) {
 
 // connect lays a cable with the network 10.n.0.0/24.
 func (l *Lab) connect(a, b *Host, n byte) (*Link, error) {
-	return connect(a, b, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, n, 0, 0}), 24))
+	link, err := connect(a, b, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, n, 0, 0}), 24))
+	if err != nil {
+		return nil, err
+	}
+	l.links = append(l.links, link)
+	return link, nil
 }
 
 // End is the end of the cable at a place.
@@ -184,9 +190,9 @@ func (l *Lab) places() string {
 // Cables are the ends of all cables of host h, on h's side.
 func (l *Lab) Cables(h *Host) []*End {
 	var found []*End
-	for _, at := range slices.Sorted(maps.Keys(l.ends)) {
-		for _, e := range []*End{l.ends[at], l.ends[at].Peer} {
-			if e.Host == h && !slices.Contains(found, e) {
+	for _, l := range l.links {
+		for _, e := range []*End{l.A, l.B} {
+			if e.Host == h {
 				found = append(found, e)
 			}
 		}
@@ -203,6 +209,9 @@ func (l *Lab) Close() error {
 	var errs []error
 	for _, p := range l.Processes {
 		errs = append(errs, p.Kill())
+	}
+	for _, link := range l.links {
+		errs = append(errs, link.A.close(), link.B.close())
 	}
 	for _, h := range l.hosts {
 		errs = append(errs, h.Close())
