@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers leftovers mutants flakes doctor lint build clean
+.PHONY: help soak test layers leftovers mutants calibrate flakes doctor lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,10 @@ mutants: ## each planted leak must be caught and its holder named (NAMES="a b" f
 doctor: ## what this machine can and cannot do, what is lost, how to get it
 	@scripts/doctor
 
+LIMIT ?= 0
+calibrate: ## how often the soak's rules are wrong; goes on from its last run (LIMIT=10m for a part)
+	@. scripts/path.sh && go build -buildvcs=false -o bin/calibrate ./harness/cmd/calibrate && bin/calibrate --limit $(LIMIT)
+
 lint: ## the checks that run nothing: format, vet, staticcheck, modules, workflows
 	@scripts/test lint
 
@@ -44,4 +48,4 @@ build: ## everything, and the commands into bin/
 
 clean: ## what builds left; RUNS=1 removes the results of runs too
 	rm -rf bin "$(cache)"
-	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/layers reports/flakes reports/bench reports/targets)
+	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/layers reports/flakes reports/bench reports/targets reports/calibrate)

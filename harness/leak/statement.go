@@ -259,3 +259,28 @@ func signedBytes(b float64) string {
 	}
 	return "+" + Bytes(math.Abs(b))
 }
+
+// CountsOf are the counts of a sample, by name: "fds", "sockets LISTEN", "goroutines
+// SIGNATURE".
+func CountsOf(s record.Sample) map[string]int {
+	counts := map[string]int{"fds": len(s.FDs)}
+	for _, c := range s.Sockets {
+		counts["sockets "+c.State]++
+	}
+	for _, g := range s.Groups {
+		counts["goroutines "+g.Signature] += g.Count
+	}
+	return counts
+}
+
+// Trial states what a trial of fast cycles says. Its first cycles are those in which the
+// target meets everything for the first time: counts are judged from the third on.
+func Trial(t record.Trial) []record.Statement {
+	s := Series{Role: "server", Fast: true, Pace: t.Pace, Readings: t.Readings()}
+	all := s.Memory()
+	s.Readings = s.Readings[min(FirstCycles, len(s.Readings)):]
+	return append(s.Counts(FloorConfirm), all...)
+}
+
+// FirstCycles are not in the series of counts.
+const FirstCycles = 2

@@ -87,6 +87,9 @@ func childMain() error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", httppprof.Index)
 	mux.HandleFunc("POST /debug/free", func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory(); freed.Add(1) })
+	mux.HandleFunc("POST /debug/freetells", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"heap_alloc": 1234, "heap_objects": 5}`)
+	})
 	mux.HandleFunc("GET /debug/freeget", func(http.ResponseWriter, *http.Request) { freed.Add(1) })
 	admin, err := net.Listen("tcp", ":0") // dual stack: its peers look like IPv6
 	if err != nil {

@@ -62,6 +62,8 @@ type Observer struct {
 	// inodes are the target's sockets of the observer's connections, for those that
 	// outlive their addresses: the kernel forgets a socket before its fd is closed.
 	inodes map[uint64]bool
+	// tells says that the target's answer to Free has its heap.
+	tells bool
 	// creators remembers who started the goroutines with a given stack.
 	creators map[string]map[string]int
 }

@@ -2,9 +2,7 @@ package probe
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -154,47 +152,4 @@ func (o *Observer) orGone(err error) error {
 		return fmt.Errorf("%w (%w)", gone, err)
 	}
 	return err
-}
-
-// Free asks the target to give free memory back to the kernel. Its error wraps
-// errors.ErrUnsupported where the target has no way to do so.
-func (o *Observer) Free(ctx context.Context) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.wrap(o.free(ctx))
-}
-
-func (o *Observer) free(ctx context.Context) error {
-	if _, err := o.alive(); err != nil {
-		return err
-	}
-	if o.pprof == nil || o.process.Free == "" {
-		return fmt.Errorf("free memory: %w", errors.ErrUnsupported)
-	}
-	_, err := o.pprof.get(ctx, http.MethodPost, o.process.Free)
-	if status := errStatus(0); errors.As(err, &status) && status == http.StatusMethodNotAllowed {
-		_, err = o.pprof.get(ctx, http.MethodGet, o.process.Free)
-	}
-	if err != nil {
-		return o.orGone(fmt.Errorf("free memory: %w", err))
-	}
-	return nil
-}
-
-// Memory asks the target to free memory, where it can, and reads what is left.
-// Take it after the Sample that it belongs to: the collections behind it run the
-// finalizers that hide a lost socket.
-func (o *Observer) Memory(ctx context.Context) (record.Memory, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	err := o.free(ctx)
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return record.Memory{}, o.wrap(err)
-	}
-	freed := err == nil
-	now, err := o.alive()
-	if err != nil {
-		return record.Memory{}, o.wrap(err)
-	}
-	return record.Memory{RSS: now.rss, RssAnon: now.rssAnon, Freed: freed}, nil
 }

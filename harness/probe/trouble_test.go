@@ -126,6 +126,9 @@ func TestFree(t *testing.T) {
 	if err != nil || !m.Freed || m.RssAnon == 0 || m.RSS < m.RssAnon {
 		t.Errorf("memory %+v (%v)", m, err)
 	}
+	if m.HeapAlloc < 50<<10 || m.HeapAlloc > m.RssAnon || m.HeapObjects < 100 {
+		t.Errorf("heap of %d bytes in %d objects", m.HeapAlloc, m.HeapObjects)
+	}
 	if c.order("count"); c.Freed != 1 {
 		t.Errorf("freed %d times, want once", c.Freed)
 	}
@@ -136,8 +139,15 @@ func TestFree(t *testing.T) {
 	if c.order("count"); c.Freed != 2 {
 		t.Errorf("freed %d times, want twice", c.Freed)
 	}
-	p.Free = ""
+	p.Free = "/debug/freetells"
 	o := observe(t, p)
+	for range 2 {
+		if m, err := o.Memory(t.Context()); err != nil || !m.Freed || m.HeapAlloc != 1234 || m.HeapObjects != 5 {
+			t.Errorf("memory of a target that tells its heap: %+v (%v)", m, err)
+		}
+	}
+	p.Free = ""
+	o = observe(t, p)
 	if err := o.Free(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("Free() without a way = %v", err)
 	}
@@ -147,6 +157,18 @@ func TestFree(t *testing.T) {
 	p.Free = "/nowhere"
 	if _, err := observe(t, p).Memory(t.Context()); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("Memory() by a wrong path = %v", err)
+	}
+}
+
+func TestParseHeap(t *testing.T) {
+	const text = "heap profile: 1: 2 [3: 4] @ heap/1048576\n1: 2 [1: 2] @ 0x1\n\n# runtime.MemStats\n# Alloc = 7\n# HeapAlloc = 204800\n# HeapObjects = 99\n# Stack = 1\n"
+	if h, err := parseHeap([]byte(text)); err != nil || h != (freed{204800, 99}) {
+		t.Errorf("%+v (%v)", h, err)
+	}
+	for _, bad := range []string{"", "# HeapAlloc = 3\n", "\n# HeapAlloc = x\n", "\n# HeapAlloc = 3\n"} {
+		if h, err := parseHeap([]byte(bad)); err == nil {
+			t.Errorf("%q: %+v", bad, h)
+		}
 	}
 }
 
