@@ -65,6 +65,7 @@ var shared setUp
 // level of the suite's package: var _ = harness.Prepare().
 func Prepare() bool {
 	ginkgo.SynchronizedBeforeSuite(func(ctx ginkgo.SpecContext) []byte {
+		remember()
 		s, err := prepare(ctx)
 		if err != nil {
 			ginkgo.Fail("set-up: " + err.Error())
@@ -75,6 +76,7 @@ func Prepare() bool {
 		}
 		return text
 	}, func(text []byte) {
+		remember()
 		if err := json.Unmarshal(text, &shared); err != nil {
 			ginkgo.Fail("set-up: " + err.Error())
 		}
@@ -83,7 +85,11 @@ func Prepare() bool {
 			ginkgo.Fail("set-up: " + err.Error())
 		}
 	}, ginkgo.NodeTimeout(5*time.Minute))
-	ginkgo.SynchronizedAfterSuite(func() {}, func() {
+	ginkgo.SynchronizedAfterSuite(func() {
+		if err := expectNothingLeft(); err != nil {
+			ginkgo.Fail(err.Error())
+		}
+	}, func() {
 		if shared.Temp != "" {
 			if err := os.RemoveAll(shared.Temp); err != nil {
 				ginkgo.Fail("clean up: " + err.Error())

@@ -117,6 +117,14 @@ func (s *Suite) open(targetFile string) error {
 	return err
 }
 
+// close closes the suite's record; the suite of a set-up that failed has none.
+func (s *Suite) close() error {
+	if s == nil || s.record == nil {
+		return nil
+	}
+	return s.record.Close()
+}
+
 // reportPath is where the run's page will be, as a user would type it.
 func (s *Suite) reportPath() string {
 	return relative(s.Root, filepath.Join(s.Dir, "index.html"))
