@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers leftovers mutants calibrate flakes doctor lint build clean
+.PHONY: help soak test layers physics leftovers mutants calibrate flakes doctor lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,9 @@ test: ## the checks of every commit; the last line is the count
 
 layers: ## which layer freed what: every story on the tunnel with each layer alone
 	@scripts/layers
+
+physics: ## the window table against the kernel: bound, measured, ratio (SLOW=1: half an hour)
+	@scripts/physics
 
 leftovers: ## kill the harness N (50) times at random; nothing may be left; RUNAS=user as root
 	@LEFTOVERS_AS="$(RUNAS)" go test ./scenarios/leftovers -count=1 -v -timeout 4h -run NothingLeftBehind -rounds $(or $(N),50)
@@ -48,4 +51,4 @@ build: ## everything, and the commands into bin/
 
 clean: ## what builds left; RUNS=1 removes the results of runs too
 	rm -rf bin "$(cache)"
-	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/layers reports/flakes reports/bench reports/targets reports/calibrate)
+	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/physics reports/layers reports/flakes reports/bench reports/targets reports/calibrate)

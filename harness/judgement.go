@@ -68,7 +68,7 @@ func (w *World) judge(processes []*Process) record.Judgement {
 	settle := leak.SettleWindow(w.suite.Settings)
 	r.outcome.SettledAfter = w.baseline(settle, processes)
 	w.living() // notes a process that ended by itself
-	r.outcome.Starved, r.outcome.Pressure = r.starved.end()
+	r.outcome.Starved, r.outcome.Pressure = r.starved.End()
 	r.starved = nil
 	verdict := leak.Round{
 		Settings: w.suite.Settings, Fault: r.fault, Window: r.window, Settle: settle,

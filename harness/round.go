@@ -33,7 +33,7 @@ type round struct {
 	window   record.Window
 	undo     []fault.Heal
 	witness  fault.Witness
-	starved  *starvation // measured from the fault to the verdict
+	starved  *Starvation // measured from the fault to the verdict
 	settled  bool
 	healedAt time.Time
 	services []record.Service

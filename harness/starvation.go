@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// starvation measures how long this machine let a ready thread wait: a ticker on a
+// Starvation measures how long this machine let a ready thread wait: a ticker on a
 // locked thread, which the target's own threads compete with. A target that is late
 // on a machine that stood still is not to blame.
-type starvation struct {
+type Starvation struct {
 	stop, stopped chan struct{}
 	longest       time.Duration
 	pressure      time.Duration
@@ -21,9 +21,9 @@ type starvation struct {
 // beat is the ticker's interval.
 const beat = 10 * time.Millisecond
 
-// startStarvation begins to measure. End it.
-func startStarvation() *starvation {
-	s := &starvation{stop: make(chan struct{}), stopped: make(chan struct{}), began: time.Now(), pressure: cpuPressure()}
+// StartStarvation begins to measure. End it.
+func StartStarvation() *Starvation {
+	s := &Starvation{stop: make(chan struct{}), stopped: make(chan struct{}), began: time.Now(), pressure: cpuPressure()}
 	go func() {
 		defer close(s.stopped)
 		runtime.LockOSThread()
@@ -43,10 +43,10 @@ func startStarvation() *starvation {
 	return s
 }
 
-// end stops the measurement: the longest wait in seconds, and the share of the time
+// End stops the measurement: the longest wait in seconds, and the share of the time
 // in which some thread of the machine waited for a CPU (/proc/pressure/cpu, "some";
 // 0 where the kernel does not tell).
-func (s *starvation) end() (longest, pressure float64) {
+func (s *Starvation) End() (longest, pressure float64) {
 	close(s.stop)
 	<-s.stopped
 	waited := cpuPressure() - s.pressure

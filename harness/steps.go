@@ -47,7 +47,7 @@ func (w *World) Inject(f fault.Fault) {
 		default:
 		}
 	}
-	r.starved = startStarvation()
+	r.starved = StartStarvation()
 	r.began = time.Now()
 	heal, witness, err := f.Inject(w.ctx, w.Lab)
 	if err != nil {

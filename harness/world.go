@@ -210,7 +210,7 @@ func (w *World) close() {
 	if r != nil {
 		r.stopSampler()
 		if r.starved != nil {
-			r.starved.end()
+			r.starved.End()
 		}
 		errs = append(errs, r.heal(ctx))
 		closeAll(r.visitors)
