@@ -111,18 +111,35 @@ var noRoute = own(func(link netlink.Link, _ *lab.End) error {
 	return err
 })
 
-// expire is the harness's own NAT expiry. The loud one returns when somebody has been
-// told, so that it counts from its beginning.
-func expire(x fault.ExpireNAT) act {
-	return func(ctx context.Context, p *pair) error {
-		err := p.strike(func() error {
-			_, _, err := x.Inject(ctx, p.lab)
+// expire is the harness's own silent NAT expiry.
+var expire = strikes(func(p *pair) error {
+	_, _, err := fault.ExpireNAT{Silent: true}.Inject(context.Background(), p.lab)
+	return err
+})
+
+// forget makes the router forget its mappings, and answer what it does not know as the rule
+// says, if there is one. The rule does nothing before.
+func forget(loose bool, answer ...string) act {
+	return func(_ context.Context, p *pair) error {
+		nat := p.lab.Router
+		if !loose {
+			if err := nat.Sysctl("net.netfilter.nf_conntrack_tcp_loose", "0"); err != nil {
+				return err
+			}
+		}
+		for _, chain := range []string{"INPUT", "FORWARD"} {
+			if len(answer) == 0 {
+				break
+			}
+			unknown := append([]string{"-p", "tcp", "-m", "conntrack", "--ctstate", "INVALID"}, answer...)
+			if err := nat.Rule("-I", "filter", chain, unknown...); err != nil {
+				return err
+			}
+		}
+		return p.strike(func() error {
+			_, err := nat.Forget()
 			return err
 		})
-		if !x.Silent {
-			p.at = p.began
-		}
-		return err
 	}
 }
 

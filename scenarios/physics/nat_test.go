@@ -6,7 +6,6 @@ import (
 
 	"github.com/onsi/ginkgo/v2"
 
-	"github.com/halfopen/halfopen/harness/fault"
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
@@ -14,30 +13,20 @@ import (
 
 var _ = ginkgo.Describe("H: a NAT that answers with RST", func() {
 	reset := leak.Exposure{Class: record.Reset}
+	rst := []string{"-j", "REJECT", "--reject-with", "tcp-reset"}
 	try(
-		trial{row: "H", name: "tcp-reset to the next probe", lab: lab.BehindNAT, here: ka, x: reset, do: expire(fault.ExpireNAT{})},
+		trial{row: "H", name: "tcp-reset to the next probe", lab: lab.BehindNAT, here: ka, x: reset, do: forget(false, rst...)},
 		trial{row: "H", name: "tcp-reset to the next heartbeat", lab: lab.BehindNAT, here: heartbeat(ka, 1, 0), x: reset, do: func(ctx context.Context, p *pair) error {
 			p.keepWriting(time.Second)
-			return expire(fault.ExpireNAT{})(ctx, p)
+			return forget(false, rst...)(ctx, p)
 		}},
-		trial{row: "H", name: "mapping deleted: the router's own RST", lab: lab.BehindNAT, here: ka, x: reset, do: strikes(func(p *pair) error {
-			if err := p.lab.Router.Sysctl("net.netfilter.nf_conntrack_tcp_loose", "0"); err != nil {
-				return err
-			}
-			_, err := p.lab.Router.Forget()
-			return err
-		})},
+		trial{row: "H", name: "mapping deleted: the router's own RST", lab: lab.BehindNAT, here: ka, x: reset, do: forget(false)},
 	)
 })
 
 var _ = ginkgo.Describe("I: a NAT that takes a connection up in its middle", func() {
-	try(trial{row: "I", name: "mapping deleted, the inner side sends first", lab: lab.BehindNAT, here: ka, there: ka, x: leak.Exposure{Class: record.Rerouted}, watch: 8 * time.Second, do: strikes(func(p *pair) error {
-		if _, err := p.lab.Router.Forget(); err != nil {
-			return err
-		}
-		_, err := p.there.Write([]byte{1})
-		return err
-	})})
+	try(trial{row: "I", name: "mapping deleted, the inner side sends first", lab: lab.BehindNAT, here: ka, there: ka, x: leak.Exposure{Class: record.Rerouted}, watch: 8 * time.Second,
+		do: then(forget(true), func(p *pair) { _, _ = p.there.Write([]byte{1}) })}) // one that fails is not heard
 })
 
 var _ = ginkgo.Describe("K: a flap", func() {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/onsi/ginkgo/v2"
 
-	"github.com/halfopen/halfopen/harness/fault"
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 )
@@ -24,7 +23,7 @@ var _ = ginkgo.Describe("B: silence, idle", func() {
 		trial{row: "B", name: "DROP one way", lab: lab.BehindNAT, here: ka, do: oneWay},
 		trial{row: "B", name: "host unreachable (ICMP)", lab: lab.BehindNAT, here: ka, do: refuse},
 		trial{row: "B", name: "router's inner link down", lab: lab.BehindNAT, here: ka, do: pull(lab.AtRouterInner)},
-		trial{row: "B", name: "NAT expiry, silent", lab: lab.BehindNAT, here: ka, do: expire(fault.ExpireNAT{Silent: true})},
+		trial{row: "B", name: "NAT expiry, silent", lab: lab.BehindNAT, here: ka, do: expire},
 		trial{row: "B", name: "own route deleted", here: ka, do: noRoute},
 		trial{row: "B", name: "own address deleted", here: ka, do: noAddress},
 		trial{row: "B", name: "own device deleted", here: ka, do: noDevice},
