@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -140,10 +141,7 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 		return s, note(s.Dir, events)
 	}
 	s.Own = true
-	name := os.Getenv(EnvName)
-	if name == "" {
-		name = "scenarios"
-	}
+	name := runName()
 	// The head first, for it takes a while: no folder is there without one. Nor is
 	// one made for a suite that was interrupted.
 	head := Head(s.Root, name, replay("", s.Target, mutant), mutant, ginkgo.GinkgoRandomSeed(), t)
@@ -155,6 +153,14 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 	}
 	shared = s // finish has to know of the folder, whatever comes between
 	return s, note(s.Dir, append([]record.Event{head}, events...))
+}
+
+// runName is the name of a run of the suite's own.
+func runName() string {
+	if name := os.Getenv(EnvName); name != "" {
+		return name
+	}
+	return "scenarios"
 }
 
 // note appends events to the record in a run's folder.
@@ -289,6 +295,10 @@ func (ginkgoT) Cleanup(fn func()) { ginkgo.DeferCleanup(fn) }
 // finish runs once, in the first process, with the reports of all of them. It
 // closes the record and draws the page.
 func finish(report types.Report) {
+	if report.PreRunStats.SpecsThatWillRun == 0 && !report.SuiteConfig.DryRun {
+		finishEmpty(report)
+		return
+	}
 	if shared.Dir == "" {
 		return // the set-up failed, and there is nothing to report on
 	}
@@ -337,13 +347,71 @@ func finish(report types.Report) {
 	if err := w.Close(); err != nil {
 		ginkgo.Fail(err.Error())
 	}
-	summary, err := reports.Write(shared.Dir)
-	if err != nil {
+	if err := tellVerdict(); err != nil {
 		ginkgo.Fail(err.Error())
 	}
-	if shared.Own {
+}
+
+// finishEmpty fails a suite of which no spec was asked for, as a typing error in
+// -focus does: Ginkgo would call it a success. It leaves a run of its own, for else
+// the latest one would be another, which may have passed.
+func finishEmpty(report types.Report) {
+	asked := report.SuiteConfig
+	err := fmt.Errorf("%s: no story matches %s", record.Inconclusive, strings.Join(slices.DeleteFunc([]string{
+		told("-focus", strings.Join(asked.FocusStrings, " ")), told("-skip", strings.Join(asked.SkipStrings, " ")),
+		told("--label-filter", asked.LabelFilter), told("--focus-file", strings.Join(asked.FocusFiles, " ")),
+	}, func(s string) bool { return s == "" }), ", "))
+	if os.Getenv(EnvRun) == "" {
+		err = errors.Join(err, emptyRun())
+	}
+	ginkgo.Fail(err.Error())
+}
+
+func told(flag, value string) string {
+	if value == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %q", flag, value)
+}
+
+// emptyRun is the run of a suite without a spec.
+func emptyRun() error {
+	root, err := ModuleRoot()
+	if err != nil {
+		return err
+	}
+	file, err := targetPath(root, *targetFlag)
+	if err != nil {
+		return err
+	}
+	t, err := target.Load(file)
+	if err != nil {
+		return err
+	}
+	shared.Root, shared.Began = root, time.Now()
+	mutant, name := os.Getenv(EnvMutant), runName()
+	head := Head(root, name, replay("", file, mutant), mutant, ginkgo.GinkgoRandomSeed(), t)
+	if shared.Dir, err = RunFolder(root, name, shared.Began); err != nil {
+		return err
+	}
+	end := record.Event{At: time.Now(), Kind: record.KindFinish, Finish: &record.Finish{Reason: "done"}}
+	if err := note(shared.Dir, []record.Event{head, end}); err != nil {
+		return err
+	}
+	return tellVerdict()
+}
+
+// tellVerdict draws the report and, at the end of a run of its own, prints the line
+// that scripts read.
+func tellVerdict() error {
+	summary, err := reports.Write(shared.Dir)
+	if err != nil {
+		return err
+	}
+	if os.Getenv(EnvRun) == "" {
 		fmt.Printf("\nverdict=%s exit=%d report=%s\n", summary.Verdict, leak.ExitCode(summary.Verdict), (&Suite{Dir: shared.Dir, Root: shared.Root}).reportPath())
 	}
+	return nil
 }
 
 // plainVerdict is the verdict on a spec that had no World: SKIPPED or INCONCLUSIVE

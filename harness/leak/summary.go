@@ -16,7 +16,7 @@ func Summarize(events []record.Event) record.Summary {
 	s := record.Summary{Specs: map[record.Verdict]int{}}
 	var all []record.Verdict
 	var first *record.Judgement
-	failedCheck := ""
+	failedCheck, finished := "", false
 	bySpec := map[string]record.Verdict{}
 	var seen []string
 	for _, e := range events {
@@ -45,6 +45,7 @@ func Summarize(events []record.Event) record.Summary {
 		case e.Check != nil && !e.Check.OK:
 			failedCheck = e.Check.Error
 		case e.Finish != nil:
+			finished = true
 			s.Duration = e.Finish.Duration
 			s.Interrupted = s.Interrupted || e.Finish.Reason == "interrupted"
 		}
@@ -56,7 +57,7 @@ func Summarize(events []record.Event) record.Summary {
 		s.Duration = events[len(events)-1].At.Sub(events[0].At).Seconds()
 	}
 	s.Verdict = Worst(all...)
-	if failedCheck != "" {
+	if failedCheck != "" || !finished { // killed: nobody knows what it would have gone on to judge
 		s.Verdict = Worst(s.Verdict, record.Inconclusive)
 	}
 	s.ExitCode = ExitCode(s.Verdict)
@@ -69,6 +70,8 @@ func Summarize(events []record.Event) record.Summary {
 		s.Reason = "nothing was judged: no spec ran to its verdict"
 	case s.Verdict == record.Inconclusive && failedCheck != "":
 		s.Reason = "the detector failed its self-check: " + failedCheck
+	case !finished && first.Verdict == record.Pass:
+		s.Reason = "the record ends before its run does: what was judged until then passed"
 	case s.Verdict == record.Pass:
 		s.Reason = fmt.Sprintf("nothing outlived its window: %d connections went through %d faults", s.Exposures, s.FaultEvents)
 	default:

@@ -25,6 +25,7 @@ func runFolder(t *testing.T, v record.Verdict) string {
 		{Kind: record.KindBegin, Spec: "a", Begin: &record.Spec{Name: "a story"}},
 		{Kind: record.KindVerdict, Spec: "a", Verdict: &record.Judgement{Verdict: v, Reason: "what was\nseen", Exposures: 3, FaultEvents: 1}},
 		{Kind: record.KindEnd, Spec: "a", End: &record.End{State: "passed"}},
+		{Kind: record.KindFinish, Finish: &record.Finish{Reason: "done"}},
 	} {
 		if err := w.Write(e); err != nil {
 			t.Fatal(err)
@@ -52,6 +53,32 @@ func TestShowExitsWithTheVerdict(t *testing.T) {
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
 			t.Errorf("show wrote something: %v %v", entries, err)
+		}
+	}
+}
+
+// A run that was killed between two stories is no pass, whatever it had judged.
+func TestRecordThatEndsBeforeItsRun(t *testing.T) {
+	dir := runFolder(t, record.Pass)
+	file := filepath.Join(dir, record.FileName)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	for _, keep := range []int{0, 1, 2, 3, 4} {
+		for _, half := range []bool{false, true} {
+			short := strings.Join(lines[:keep], "")
+			if half {
+				short += lines[keep][:len(lines[keep])/2]
+			}
+			if err := os.WriteFile(file, []byte(short), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var out, errs bytes.Buffer
+			if got := run([]string{"show", dir}, &out, &errs); got != 3 || !strings.Contains(out.String(), "verdict=INCONCLUSIVE") {
+				t.Errorf("%d of %d lines, half of the next: %t: status %d, prints %q", keep, len(lines)-1, half, got, out.String())
+			}
 		}
 	}
 }
