@@ -173,7 +173,7 @@ func (p panel) drawOver(b *strings.Builder, a axis, y func(float64) float64, top
 
 // shorten keeps a label inside the drawing.
 func shorten(s string) string {
-	const most = 27
+	const most = 24
 	if r := []rune(s); len(r) > most {
 		return string(r[:most-1]) + "…"
 	}

@@ -8,6 +8,10 @@ import (
 	"github.com/halfopen/halfopen/harness/record"
 )
 
+// mostString is the length, in characters, from which on a text is cut: a target that
+// prints a line of a megabyte makes no page of one.
+const mostString = 4000
+
 // clean makes every string of the events fit to be shown: what is not UTF-8, not
 // printable, or turns the direction of the text becomes U+FFFD. The escaping of
 // HTML and XML is the encoders' own work; this is about bytes that they let
@@ -38,8 +42,8 @@ func cleanValue(v reflect.Value) {
 	case reflect.Map:
 		cleanMap(v)
 	case reflect.String:
-		if old := v.String(); !isClean(old) {
-			v.SetString(cleanString(old))
+		if old := v.String(); len(old) > mostString || !isClean(old) {
+			v.SetString(cutText(cleanString(old), mostString))
 		}
 	}
 }
@@ -82,14 +86,14 @@ func cleanString(s string) string {
 }
 
 // isUnfit tells the controls (C0 without tab and newline, DEL, C1), the
-// overrides and isolates of direction, and the two that XML 1.0 forbids.
+// overrides, marks and isolates of direction, and the two that XML 1.0 forbids.
 func isUnfit(r rune) bool {
 	switch {
 	case r == '\t' || r == '\n':
 		return false
 	case r < 0x20, r >= 0x7f && r <= 0x9f:
 		return true
-	case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f:
+	case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f, r == 0x061c:
 		return true
 	}
 	return r == 0xfffe || r == 0xffff

@@ -85,17 +85,20 @@ const evil = `</title></style></pre><script>alert(1)</script><img src=x onerror=
 func hostileRun(t *testing.T) *recordBuilder {
 	b := newRecord(t).run(evil, evil)
 	r := b.events[0].Run
+	long := strings.Repeat("<b>", 350_000) + "\xff\xfe\u061c\u200f" // a line of 1 MB
+	b.events = append(b.events, record.Event{Kind: record.KindCheck, Check: &record.Check{What: long, OK: true}})
 	r.Target, r.TargetFile, r.TargetHash, r.Mutant = evil, evil, evil, evil
 	r.Environment = record.Environment{Kernel: evil, OS: evil, Go: evil, Iptables: evil, User: evil, Commit: evil}
 	b.begin(evil, evil, evil, evil, -1)
-	b.events[1].Begin.Replay, b.events[1].Begin.Topology, b.events[1].Begin.Labels = evil, evil, []string{evil}
+	begin := b.events[len(b.events)-1].Begin
+	begin.Replay, begin.Topology, begin.Labels = evil, evil, []string{evil}
 	b.play(scene{spec: evil, fault: evil, place: evil, exposed: 24, leaked: 2})
 	for i := range b.events {
 		e := &b.events[i]
 		switch {
 		case e.Verdict != nil:
 			j := e.Verdict
-			j.Reason, j.Where, j.Why, j.Fault = evil, evil, evil, evil
+			j.Reason, j.Where, j.Why, j.Fault = evil+long, evil, evil, evil
 			j.Excess[0].Role, j.Excess[0].Signature = evil, evil
 			for k := range j.Survivors {
 				s := &j.Survivors[k]

@@ -6,7 +6,7 @@ trap 'exit 143' TERM
 
 usage() {
 	cat <<'TEXT'
-usage: scripts/setup.sh [--help]
+usage: scripts/setup.sh [--browser] [--help]
 
 Makes this machine ready to build halfopen and to run its scenarios.
 Needed: Linux, Go, gcc with the C library's headers (the race detector), git,
@@ -16,6 +16,10 @@ As root, missing packages are installed with apt-get and ginkgo goes to
 /usr/local/bin. As an ordinary user, missing packages are named in one line, and
 ginkgo goes to GOBIN (or GOPATH/bin). Silent when nothing is missing.
 Network settings of the machine are never touched.
+
+--browser asks for Chromium, too, which the tests of the report use. It is not
+needed: where it is missing and cannot be installed, one line says that those
+tests are skipped.
 
 exit status: 0 ready, 2 something is missing
 TEXT
@@ -27,8 +31,10 @@ die() {
 	exit 2
 }
 
+browser=
 case "${1:-}" in
 '') ;;
+--browser) browser=yes ;;
 -h | --help)
 	usage
 	exit 0
@@ -75,6 +81,14 @@ if [ "${#missing[@]}" -gt 0 ]; then
 		die "missing ${missing[*]}; run: sudo apt-get install ${missing[*]}"
 	fi
 	install_packages "${missing[@]}"
+fi
+
+if [ -n "$browser" ] && ! command -v chromium chromium-browser google-chrome >/dev/null; then
+	if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && (install_packages chromium fonts-dejavu-core); then
+		:
+	else
+		say "no chromium: the tests of the report in a browser are skipped"
+	fi
 fi
 
 # What `ginkgo version` of the file $1 prints, or nothing.
