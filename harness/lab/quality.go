@@ -67,6 +67,13 @@ func (q Quality) String() string {
 // whole says whether the quality leaves large pieces whole.
 func (q Quality) whole() bool { return q == Quality{Delay: q.Delay} }
 
+// Quality is what the cable does now to what leaves this end.
+func (e *End) Quality() Quality {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.quality
+}
+
 // Shape gives the cable a quality, both ways.
 func (l *Link) Shape(q Quality) error {
 	if err := l.A.Shape(q); err != nil {

@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,29 +11,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
-
-// roundTrips are n times that a closed port took to refuse, in order of length.
-func roundTrips(t testing.TB, e *End, n int) []time.Duration {
-	t.Helper()
-	address := netip.AddrPortFrom(e.Peer.IP(), 9).String()
-	var all []time.Duration
-	for range n {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		begin := time.Now()
-		_, err := e.Host.DialContext(ctx, "tcp", address)
-		all = append(all, time.Since(begin))
-		cancel()
-		if !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Fatalf("dial a closed port: %v", err)
-		}
-	}
-	slices.Sort(all)
-	return all
-}
 
 func end(t testing.TB, l *Lab, at Place) *End {
 	t.Helper()
@@ -60,7 +39,7 @@ func TestDelayIsWhatWasAsked(t *testing.T) {
 		shape(t, e.Peer, Quality{Delay: step.back})
 		want := step.there + step.back
 		// A busy machine makes the others late.
-		got := roundTrips(t, e, 9)
+		got := ping(t, e, 9).Times
 		if shortest := got[0]; shortest < want || float64(shortest) > 1.1*float64(want)+2e6 {
 			t.Errorf("shortest round trip is %v, want %v: %v", shortest, want, got)
 		}
@@ -370,7 +349,7 @@ func TestShapeRefusesByName(t *testing.T) {
 	if noNetem.Load() && (err == nil || !strings.Contains(err.Error(), "cannot duplicate packets without netem")) {
 		t.Errorf("error is %v", err)
 	}
-	if took := roundTrips(t, e, 1)[0]; err != nil && took > 10*time.Millisecond {
+	if took := ping(t, e, 1).Times[0]; err != nil && took > 10*time.Millisecond {
 		t.Errorf("after a refusal the cable is not perfect: %v", took)
 	}
 }

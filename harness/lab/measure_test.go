@@ -1,0 +1,57 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func ping(t *testing.T, e *End, n int) Echoes {
+	t.Helper()
+	got, err := e.Ping(t.Context(), n, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestPingAndSpeed(t *testing.T) {
+	l := build(t, Direct)
+	e := end(t, l, AtClient)
+	if got := ping(t, e, 50); len(got.Times) != 50 || got.Twice+got.Overtaken != 0 {
+		t.Errorf("over a perfect cable: %+v", got)
+	}
+	shape(t, e, Quality{Delay: 20 * time.Millisecond, Jitter: 20 * time.Millisecond, Loss: 0.2})
+	got := ping(t, e, 200)
+	lost := got.Sent - len(got.Times)
+	if lost == 0 || lost > 100 || got.Overtaken == 0 || got.Median() < 10*time.Millisecond {
+		t.Errorf("over a bad cable: %d of %d lost, %d overtaken, median %v", lost, got.Sent, got.Overtaken, got.Median())
+	}
+	const rate = 20e6
+	shape(t, e, Quality{Rate: rate})
+	var speed float64
+	for range 10 { // a busy machine is slow at times
+		var err error
+		if speed, err = e.Speed(t.Context(), rate, 300*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(speed/rate-1) < 0.1 {
+			break
+		}
+	}
+	if math.Abs(speed/rate-1) > 0.1 {
+		t.Errorf("speed is %.4g, want %.4g", speed, rate)
+	}
+	shape(t, e, Quality{Loss: 1})
+	if got := ping(t, e, 3); len(got.Times) != 0 {
+		t.Errorf("over a dead cable: %+v", got)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("enough"))
+	if _, err := e.Ping(ctx, 3, time.Second); err == nil || !strings.Contains(err.Error(), "enough") {
+		t.Errorf("cancelled: error is %v", err)
+	}
+}
