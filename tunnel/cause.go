@@ -74,3 +74,9 @@ func (e *resetError) Error() string {
 	}
 	return fmt.Sprintf("stream reset: %v: %s", e.code, e.text)
 }
+
+// drained says that a stream was reset because there was nothing left to do.
+func drained(err error) bool {
+	var reset *resetError
+	return errors.As(err, &reset) && reset.code == wire.Drained
+}

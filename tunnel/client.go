@@ -199,7 +199,7 @@ func (c *Client) serveOrigin(st *stream) {
 	if err != nil {
 		c.log.Error("origin is less watched than it should be", "origin", to, "err", err)
 	}
-	if err := st.carry(conn, opts, nil); err != nil {
+	if err := st.carry(conn, opts); err != nil && !drained(err) {
 		abort(conn)
 	}
 }

@@ -150,11 +150,12 @@ func TestHeartbeat(t *testing.T) {
 	if w.log.has("msg=logout") || c.log.has("msg=logout") || w.streams() != len(visitors) {
 		t.Fatalf("a healthy idle session ended:\n%s", w.log.text.String())
 	}
+	const morning = "HTTP/1.1 101 Good Morning\r\n\r\n" // an answer, where one is due
 	for _, conn := range origins {
-		say(t, conn, "good morning")
+		say(t, conn, morning)
 	}
 	for _, conn := range visitors {
-		hear(t, conn, "good morning")
+		hear(t, conn, morning)
 		say(t, conn, "good morning")
 	}
 	cut := time.Now()

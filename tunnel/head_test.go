@@ -1,13 +1,14 @@
 package tunnel
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"io"
-	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/iotest"
 )
 
 // A head is refused if two parsers could read it differently.
@@ -63,10 +64,7 @@ func TestBadHeads(t *testing.T) {
 		"too long":                      {ok + "X: " + strings.Repeat("x", maxHead) + "\r\n\r\n", 431},
 	} {
 		got := 200
-		head, _, _, err := readHead(pretend(c.head, false))
-		if err == nil {
-			_, err = parseHead(head, netip.MustParseAddr("192.0.2.1"))
-		}
+		_, _, err := parse(c.head, 1<<20)
 		if refused := (*httpError)(nil); errors.As(err, &refused) {
 			got = refused.status
 		} else if err != nil {
@@ -78,72 +76,84 @@ func TestBadHeads(t *testing.T) {
 	}
 }
 
-// pretend is a connection from which text is read, byte by byte or at once.
-func pretend(text string, dribble bool) net.Conn {
-	var r io.Reader = strings.NewReader(text)
-	if dribble {
-		r = iotest.OneByteReader(r)
+// parse finds and parses the head at the beginning of text, of which step bytes
+// come at a time.
+func parse(text string, step int) (head string, r request, err error) {
+	p, seen := []byte(text), 0
+	for have := min(step, len(p)); ; have = min(have+step, len(p)) {
+		end, err := headEnd(p[:have], seen)
+		if err != nil {
+			return "", request{}, err
+		}
+		if end >= 0 {
+			r, err := parseHead(p[:end])
+			return text[:end], r, err
+		}
+		if have == len(p) {
+			return "", request{}, io.ErrUnexpectedEOF
+		}
+		seen = have
 	}
-	return &readConn{r: r}
 }
-
-type readConn struct {
-	net.Conn
-	r io.Reader
-}
-
-func (c *readConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 
 func TestGoodHeads(t *testing.T) {
 	const forwarded = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: a.test\r\nX-Forwarded-Proto: http\r\n\r\n"
+	const ok = "GET / HTTP/1.1\r\nHost: a.test\r\n"
 	for in, want := range map[string]string{
-		"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n":                                                            "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n" + forwarded,
-		"GET http://a.test HTTP/1.1\r\nHost: a.test\r\n\r\n":                                                "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n" + forwarded,
-		"GET HTTP://A.test?q HTTP/1.1\r\nHost: a.test\r\n\r\n":                                              "GET /?q HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n" + forwarded,
-		"OPTIONS * HTTP/1.1\r\nHost:a.test\r\n\r\n":                                                         "OPTIONS * HTTP/1.1\r\nHost:a.test\r\nConnection: close\r\n" + forwarded,
-		"GET / HTTP/1.1\r\nHost: a.test\r\nconnection: x\r\nkeep-alive: 1\r\nProxy-Connection: x\r\n\r\n":   "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n" + forwarded,
-		"GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: evil\r\nX-FORWARDED-PROTO: https\r\n\r\n":       "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n" + forwarded,
-		"GET / HTTP/1.1\r\nHost: a.test\r\nUpgrade: ws\r\n\r\n":                                             "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n" + forwarded,
-		"GET / HTTP/1.0\r\nHost: a.test\r\nUpgrade: ws\r\nConnection: upgrade\r\n\r\n":                      "GET / HTTP/1.0\r\nHost: a.test\r\nConnection: close\r\n" + forwarded,
-		"GET / HTTP/1.1\r\nHost: a.test\r\nUpgrade: ws\r\nConnection: a\r\nConnection: b , UPGRADE\r\n\r\n": "GET / HTTP/1.1\r\nHost: a.test\r\nUpgrade: ws\r\nConnection: Upgrade\r\n" + forwarded,
+		ok + "\r\n":                      ok,
+		ok + "Connection: close\r\n\r\n": ok + "Connection: close\r\n",
+		"GET http://a.test HTTP/1.1\r\nHost: a.test\r\n\r\n":                           ok,
+		"GET HTTP://A.test?q HTTP/1.1\r\nHost: a.test\r\n\r\n":                         "GET /?q HTTP/1.1\r\nHost: a.test\r\n",
+		"OPTIONS * HTTP/1.1\r\nHost:a.test\r\n\r\n":                                    "OPTIONS * HTTP/1.1\r\nHost:a.test\r\n",
+		ok + "connection: x\r\nX: 1\r\nkeep-alive: 1\r\nProxy-Connection: x\r\n\r\n":   ok,
+		ok + "Connection: host, content-length\r\nContent-Length: 3\r\n\r\n":           ok + "Content-Length: 3\r\n",
+		ok + "X-Forwarded-For: evil\r\nX-FORWARDED-PROTO: https\r\n\r\n":               ok,
+		ok + "Upgrade: ws\r\n\r\n":                                                     ok,
+		ok + "Upgrade: ws\r\nConnection: upgrade\r\nContent-Length: 1\r\n\r\n":         ok + "Content-Length: 1\r\n",
+		ok + "Upgrade: ws\r\nConnection: a\r\nConnection: b , UPGRADE\r\n\r\n":         ok + "Upgrade: ws\r\nConnection: Upgrade\r\n",
+		"GET / HTTP/1.0\r\nHost: a.test\r\nUpgrade: ws\r\nConnection: upgrade\r\n\r\n": "GET / HTTP/1.0\r\nHost: a.test\r\nConnection: close\r\n",
+		"GET / HTTP/1.0\r\nHost: a.test\r\nConnection: Keep-Alive\r\n\r\n":             "GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n",
 	} {
-		for _, dribble := range []bool{false, true} {
-			head, early, _, err := readHead(pretend(in+"\nbody\r\n\r\n", dribble))
-			if err != nil {
-				t.Errorf("%q: %v", in, err)
+		want += forwarded
+		for _, step := range []int{1, 2, 3, 1 << 20} {
+			head, r, err := parse(in+"\nbody\r\n\r\n", step)
+			if err != nil || head != in {
+				t.Errorf("%q: read as %q, %v", in, head, err)
 				continue
 			}
-			if dribble != (len(early) == 0) || string(head) != in {
-				t.Errorf("%q: read as %q with %q after it", in, head, early)
-			}
-			req, err := parseHead(head, netip.MustParseAddr("192.0.2.1"))
-			if err != nil {
-				t.Errorf("%q: %v", in, err)
-				continue
-			}
-			if string(req.forward) != want || req.host != "a.test" {
-				t.Errorf("%q\ngot  %s %q\nwant a.test %q", in, req.host, req.forward, want)
+			if got := r.forward(nil, []byte(head), netip.MustParseAddr("192.0.2.1")); string(got) != want || string(r.host) != "a.test" {
+				t.Errorf("%q\ngot  %s %q\nwant a.test %q", in, r.host, got, want)
 			}
 		}
+	}
+}
+
+// A head costs no memory but that of the bytes themselves.
+func TestHeadsCostNothing(t *testing.T) {
+	head := []byte("GET /some/path?q=1 HTTP/1.1\r\nHost: a.test:8080\r\nUser-Agent: x\r\nAccept: */*\r\nConnection: keep-alive, x-y\r\nX-Y: 1\r\nContent-Length: 12\r\n\r\n")
+	out := make([]byte, 0, 4<<10)
+	visitor := netip.MustParseAddr("2001:db8::1")
+	if n := testing.AllocsPerRun(100, func() {
+		end, err := headEnd(head, 0)
+		if err != nil || end != len(head) {
+			t.Fatal(end, err)
+		}
+		r, err := parseHead(head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.forward(out, head, visitor)
+	}); n != 0 {
+		t.Errorf("%v allocations a head", n)
 	}
 }
 
 func TestHostNames(t *testing.T) {
 	for in, want := range map[string]string{
-		"a.test": "a.test", "A.Test.": "a.test", "a.test:8080": "a.test", "[::1]:80": "[::1]", "[::1]": "[::1]",
+		"a.test": "a.test", "A.Test.": "A.Test", "a.test:8080": "a.test", "[::1]:80": "[::1]", "[::1]": "[::1]",
 	} {
-		if got, err := hostName(in); got != want || err != nil {
+		if got, err := hostName([]byte(in)); string(got) != want || err != nil {
 			t.Errorf("%q: got %q, %v; want %q", in, got, err, want)
-		}
-	}
-}
-
-// A head that ends too soon is an error of the connection, not a page.
-func TestHeadEndsEarly(t *testing.T) {
-	for _, text := range []string{"", "GET / HTTP/1.1\r\nHost: a.te"} {
-		_, _, started, err := readHead(pretend(text, false))
-		if err != io.EOF || started != (text != "") {
-			t.Errorf("%q: got %v, started %v", text, err, started)
 		}
 	}
 }
@@ -152,24 +162,30 @@ func FuzzHead(f *testing.F) {
 	f.Add("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
 	f.Add("POST http://a.test/x HTTP/1.0\r\nHost: a.test:1\r\nContent-Length: 3\r\n\r\nabc")
 	f.Add("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly")
+	f.Add("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: te\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		head, early, _, err := readHead(pretend(text, false))
-		if err != nil {
-			return
+		head, r, err := parse(text, 1<<20)
+		if dribbled, _, again := parse(text, 1); (err == nil) != (again == nil) || dribbled != head {
+			t.Fatalf("%q: %v at once, %v byte by byte", text, err, again)
 		}
-		if string(head)+string(early) != text[:len(head)+len(early)] {
-			t.Fatal("bytes were lost")
-		}
-		visitor := netip.MustParseAddr("192.0.2.1")
-		req, err := parseHead(head, visitor)
 		if err != nil {
 			return
 		}
 		// What we forward, we would accept, and forward as it is but for the
-		// headers that we add.
-		again, err := parseHead(req.forward, visitor)
-		if err != nil || again.host != req.host || len(again.forward) != len(req.forward) {
-			t.Fatalf("%q became %q, which is read as %+v, %v", head, req.forward, again, err)
+		// headers that we add; and so does the standard library.
+		visitor := netip.MustParseAddr("192.0.2.1")
+		forward := r.forward(nil, []byte(head), visitor)
+		if len(forward) > len(head)+moreHead {
+			t.Fatalf("%q grew by %d", head, len(forward)-len(head))
+		}
+		_, again, err := parse(string(forward), 1<<20)
+		if err != nil || !bytes.EqualFold(again.host, r.host) || again.body != r.body || len(again.forward(nil, forward, visitor)) != len(forward) {
+			t.Fatalf("%q became %q, which is read as %+v, %v", head, forward, again, err)
+		}
+		if std, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(forward))); err == nil {
+			if n := std.ContentLength; r.body.kind == noBody && n > 0 || r.body.kind == sizedBody && n != r.body.left || r.body.kind == chunkedKind && n != -1 {
+				t.Fatalf("%q: our body is %+v, net/http's has %d bytes", forward, r.body, n)
+			}
 		}
 	})
 }

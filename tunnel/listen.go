@@ -59,10 +59,14 @@ func acceptLoop(ctx context.Context, ln *net.TCPListener, log *slog.Logger, hand
 	}
 }
 
-// guard sets the deadline of a handshake, TLS or HTTP. When ctx ends before
-// release is called, the deadline is now.
+// guard sets the deadline of a handshake, TLS or HTTP; Off is none. When ctx ends
+// before release is called, the deadline is now.
 func guard(ctx context.Context, conn *net.TCPConn, d time.Duration) (release func() bool, err error) {
-	if err := conn.SetDeadline(time.Now().Add(d)); err != nil {
+	var at time.Time
+	if d != Off {
+		at = time.Now().Add(d)
+	}
+	if err := conn.SetDeadline(at); err != nil {
 		return nil, fmt.Errorf("set handshake deadline: %w", err)
 	}
 	return context.AfterFunc(ctx, func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"syscall"
 	"time"
@@ -16,18 +17,26 @@ import (
 
 // carry moves bytes between conn and the stream until both directions have
 // ended (nil), or the stream is reset by either end, by the death of conn or
-// by that of the session (a *resetError). early is sent first; it is at most
-// wire.Window/2 long. The caller closes conn.
-func (st *stream) carry(conn *net.TCPConn, opts SockOpts, early []byte) error {
+// by that of the session (a *resetError), or its front has had enough of it
+// (errMoved or an *httpError). The caller closes conn.
+func (st *stream) carry(conn *net.TCPConn, opts SockOpts) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		st.reset(wire.Gone, err.Error())
 		return fmt.Errorf("carry stream: %w", err)
 	}
-	st.begin(conn, opts, early)
-	st.pump(raw)
+	st.begin(conn, opts)
+	enough := st.pump(raw)
+	if errors.Is(enough, errMoved) {
+		st.reset(wire.Drained, enough.Error())
+	} else if enough != nil {
+		st.reset(wire.Gone, enough.Error())
+	}
 	st.drainer.Wait()
-	return st.finish(conn)
+	if err := st.finish(conn); enough == nil {
+		return err
+	}
+	return enough
 }
 
 // finish gives conn back to the caller, after the last words of a far end that
@@ -56,7 +65,7 @@ func (st *stream) finish(conn *net.TCPConn) error {
 }
 
 // begin connects the stream with conn.
-func (st *stream) begin(conn *net.TCPConn, opts SockOpts, early []byte) {
+func (st *stream) begin(conn *net.TCPConn, opts SockOpts) {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,34 +78,37 @@ func (st *stream) begin(conn *net.TCPConn, opts SockOpts, early []byte) {
 		st.resetLocked(&resetError{code: wire.Gone, text: err.Error()}, true)
 		return
 	}
-	for len(early) > 0 {
-		n := min(len(early), wire.MaxData)
-		st.pushLocked(chunkOf(early[:n]))
-		early = early[n:]
-	}
 	st.drainLocked()
 }
 
 // pump is the stream's one lasting goroutine. It reads from the connection as
 // long as there is credit. When there is none, and after the connection's end,
 // it goes on to watch: a connection that dies must end the stream at once, also
-// when nothing may be read from it.
-func (st *stream) pump(raw syscall.RawConn) {
+// when nothing may be read from it. The error is that of the front.
+func (st *stream) pump(raw syscall.RawConn) error {
 	expired := false
 	for st.look(expired) {
+		if st.front != nil && !st.front.passing {
+			if err := st.ask(); err != nil {
+				return err
+			}
+		}
 		c, err := st.receive(raw)
 		expired = errors.Is(err, os.ErrDeadlineExceeded)
 		switch {
 		case expired: // poked, or silent for long
 		case err != nil:
 			st.reset(wire.Gone, err.Error())
-			return
+			return nil
+		case c != nil && st.front != nil && !st.front.passing:
+			st.front.hold(c)
 		case c != nil:
 			st.sendOn(c)
 		default:
 			st.ended()
 		}
 	}
+	return nil
 }
 
 // look says whether the pump goes on, and sets its read deadline: none, or the
@@ -118,6 +130,9 @@ func (st *stream) look(expired bool) bool {
 			return false
 		}
 	}
+	if st.front != nil {
+		at = earlier(at, st.front.deadline())
+	}
 	if at.IsZero() && !st.armed && !expired {
 		return true
 	}
@@ -127,6 +142,14 @@ func (st *stream) look(expired bool) bool {
 	}
 	st.armed = !at.IsZero()
 	return true
+}
+
+// earlier returns the earlier of two deadlines; the zero one is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // receive waits until the connection is readable and there is room, and reads a
@@ -175,6 +198,9 @@ func (st *stream) room() int {
 	}
 	n := max(0, st.roomLocked())
 	st.blocked = n == 0
+	if st.front != nil {
+		n = st.front.room(n)
+	}
 	return n
 }
 
@@ -210,7 +236,11 @@ func (st *stream) sendOn(c *chunk) {
 func (st *stream) ended() {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
-	if st.over != nil {
+	st.endedLocked()
+}
+
+func (st *stream) endedLocked() {
+	if st.over != nil || st.eof {
 		return
 	}
 	st.eof = true
@@ -230,6 +260,14 @@ func (st *stream) drain() {
 			}
 			return
 		}
+		whole := false // an answer ends with this chunk
+		if st.front != nil {
+			var err error
+			if whole, err = st.answered(c.rest()); err != nil {
+				st.fail(c, err)
+				return
+			}
+		}
 		for len(c.rest()) > 0 {
 			p := c.rest()[:min(record, len(c.rest()))]
 			n, err := st.conn.Write(p)
@@ -241,14 +279,20 @@ func (st *stream) drain() {
 			}
 		}
 		c.free()
+		if whole {
+			st.answeredAll()
+		}
 	}
 }
 
 // fail ends the drainer when a write fails: because the stream was reset, or
-// because the connection is dead.
+// because the connection is dead; or when an answer is none.
 func (st *stream) fail(c *chunk, err error) {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
+	if (errors.Is(err, errAnswer) || errors.Is(err, errChunk)) && st.over == nil && st.unansweredLocked() {
+		st.front.failed = &httpError{http.StatusBadGateway, err.Error()}
+	}
 	st.resetLocked(&resetError{code: wire.Gone, text: err.Error()}, true)
 	st.draining = false
 	if !st.over.far {
@@ -267,7 +311,7 @@ func (st *stream) next() (c *chunk, shut bool) {
 	if st.over == nil && st.in.bytes > 0 {
 		return st.in.pop(), false
 	}
-	if st.over == nil && st.finIn && !st.shut {
+	if st.over == nil && st.finIn && !st.shut && !st.silentLocked() {
 		return nil, true // draining stays: no second drainer shuts
 	}
 	st.draining = false
@@ -284,6 +328,9 @@ func (st *stream) shutWrite() {
 	defer st.s.mu.Unlock()
 	st.shut, st.draining = true, false
 	st.last = time.Now()
+	if st.front != nil && !st.front.raw {
+		st.endedLocked() // nobody is left to answer
+	}
 	st.pokeLocked() // the half-close bound begins, or the pump is done
 }
 

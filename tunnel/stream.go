@@ -21,6 +21,7 @@ type stream struct {
 	visitor string
 	born    time.Time
 	drainer sync.WaitGroup
+	front   *front // of an HTTP visitor; nil for all others. Set before carry.
 
 	// The rest is guarded by s.mu.
 	conn     *net.TCPConn // nil before carry

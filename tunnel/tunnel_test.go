@@ -45,9 +45,9 @@ func TestHTTP(t *testing.T) {
 	big := strings.Repeat("0123456789abcdef", 100_000) // several windows
 	bigSum := sha256.Sum256([]byte(big))
 	for head, want := range map[string]string{
-		"GET /x?y=1 HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n": "GET /x?y=1 host=a.test for=127.0.0.1 fwdhost=a.test proto=http close=true te=[] n=0 sum=" + none,
-		"GET http://A.test:8080/abs HTTP/1.1\r\nHost: A.test:8080\r\n\r\n":                                                           "GET /abs host=A.test:8080 for=127.0.0.1 fwdhost=A.test:8080 proto=http close=true te=[] n=0 sum=" + none,
-		"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n":                                 fmt.Sprintf("POST / host=a.test for=127.0.0.1 fwdhost=a.test proto=http close=true te=[\"chunked\"] n=3 sum=%x", func() []byte { s := sha256.Sum256([]byte("abc")); return s[:4] }()),
+		"GET /x?y=1 HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n": "GET /x?y=1 host=a.test for=127.0.0.1 fwdhost=a.test proto=http close=false te=[] n=0 sum=" + none,
+		"GET http://A.test:8080/abs HTTP/1.1\r\nHost: A.test:8080\r\n\r\n":                                                           "GET /abs host=A.test:8080 for=127.0.0.1 fwdhost=A.test:8080 proto=http close=false te=[] n=0 sum=" + none,
+		"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n":                                 fmt.Sprintf("POST / host=a.test for=127.0.0.1 fwdhost=a.test proto=http close=false te=[\"chunked\"] n=3 sum=%x", func() []byte { s := sha256.Sum256([]byte("abc")); return s[:4] }()),
 		fmt.Sprintf("POST / HTTP/1.0\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n%s", len(big), big):                                fmt.Sprintf("POST / host=a.test for=127.0.0.1 fwdhost=a.test proto=http close=true te=[] n=%d sum=%x", len(big), bigSum[:4]),
 	} {
 		resp, body := w.request(head)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"time"
 
@@ -31,7 +30,7 @@ func (s *Server) serveTCP(conn *net.TCPConn, l *login) {
 	defer st.release() // after conn is closed: the session's end waits for both
 	defer conn.Close()
 	wear(st.labels())
-	if err := st.carry(conn, opts, nil); err != nil {
+	if err := st.carry(conn, opts); err != nil {
 		abort(conn)
 	}
 }
@@ -46,8 +45,8 @@ func (s *Server) edge(conn *net.TCPConn) SockOpts {
 	return opts
 }
 
-// serveHTTP owns the connection of an HTTP visitor: one request, or one
-// upgrade.
+// serveHTTP owns the connection of an HTTP visitor, with one stream after the
+// other.
 func (s *Server) serveHTTP(conn *net.TCPConn) {
 	var st *stream
 	defer func() { // after conn is closed: the session's end waits for both
@@ -56,72 +55,97 @@ func (s *Server) serveHTTP(conn *net.TCPConn) {
 		}
 	}()
 	defer conn.Close()
-	peer := conn.RemoteAddr().String()
-	wear(labels(roleServer, "visitor", peer))
+	peer := conn.RemoteAddr()
+	wear(labels(roleServer, "visitor", peer.String()))
 	opts := s.edge(conn)
-	st, head, err := s.route(conn, peer)
-	if err == nil {
-		err = st.carry(conn, opts, head)
-	}
-	page := pageFor(st, err)
-	if page == nil {
+	f := &front{conn: conn, visitor: peer.(*net.TCPAddr).AddrPort().Addr().Unmap(), patient: s.cfg.Handshake}
+	defer f.clear()
+	for first := true; ; first = false {
+		err := s.await(f, first)
+		if err == nil {
+			st, err = s.route(f)
+		}
+		if err == nil {
+			err = st.carry(conn, opts)
+		}
+		page := pageFor(st, err)
+		if page == nil && err != nil && !errors.Is(err, errMoved) {
+			if !errors.Is(err, errEnd) {
+				abort(conn)
+			}
+			return
+		}
+		if st != nil { // over; what follows has a deadline of its own
+			st.release()
+			st = nil
+		}
+		switch {
+		case page != nil:
+			err = s.writePage(conn, page)
+		case err == nil:
+			err = s.linger(conn)
+		default:
+			wear(labels(roleServer, "visitor", peer.String()))
+			continue
+		}
 		if err != nil {
+			s.log.Debug("visitor left before its last page", "peer", peer, "err", err)
 			abort(conn)
 		}
 		return
 	}
-	if st != nil { // over; the page has a deadline of its own
-		st.release()
-		st = nil
-	}
-	if err := s.writePage(conn, page); err != nil {
-		s.log.Debug("visitor left before its page", "peer", peer, "page", page, "err", err)
-		abort(conn)
-	}
 }
 
-// route reads the head of a request and opens the stream that it asks for. head
-// is what goes first: the head for the origin, and what came after it.
-func (s *Server) route(conn *net.TCPConn, peer string) (st *stream, head []byte, err error) {
-	if !s.heads.take() {
-		return nil, nil, fmt.Errorf("more than %d visitors without a request", s.cfg.MaxPreAuth)
+// await reads the head of a visitor's next request. The first has to come within
+// the handshake's limit.
+func (s *Server) await(f *front, first bool) error {
+	if f.end > 0 {
+		return nil
 	}
-	defer s.heads.leave()
-	release, err := guard(s.ctx, conn, s.cfg.Handshake)
+	if first {
+		if !s.heads.take() {
+			return fmt.Errorf("more than %d visitors without a request", s.cfg.MaxPreAuth)
+		}
+		defer s.heads.leave()
+		f.since = time.Now()
+	}
+	raw, err := f.conn.SyscallConn()
 	if err != nil {
-		return nil, nil, err
+		return fmt.Errorf("await request: %w", err)
+	}
+	release, err := guard(s.ctx, f.conn, Off)
+	if err != nil {
+		return err
 	}
 	defer release()
-	raw, early, started, err := readHead(conn)
-	if err != nil {
-		if errors.Is(err, os.ErrDeadlineExceeded) && started && s.ctx.Err() == nil {
-			err = &httpError{http.StatusRequestTimeout, fmt.Sprintf("the request head took longer than %v", s.cfg.Handshake)}
-		}
-		return nil, nil, err
+	err = f.await(raw)
+	if errors.Is(err, os.ErrDeadlineExceeded) && f.held != nil && s.ctx.Err() == nil {
+		return f.late()
 	}
-	visitor, err := netip.ParseAddrPort(peer)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read visitor's address: %w", err)
+	return err
+}
+
+// route opens the stream that the head in f asks for.
+func (s *Server) route(f *front) (*stream, error) {
+	if err := f.enter(); err != nil {
+		return nil, err
 	}
-	req, err := parseHead(raw, visitor.Addr().Unmap())
-	if err != nil {
-		return nil, nil, err
-	}
-	l, known := s.registry.find(req.host)
+	l, known := s.registry.find(f.host)
 	switch {
 	case !known:
-		return nil, nil, &httpError{http.StatusNotFound, "there is no such host here"}
+		return nil, &httpError{http.StatusNotFound, "there is no such host here"}
 	case l == nil:
-		return nil, nil, &httpError{http.StatusServiceUnavailable, "the host is known, but its tunnel client is away"}
+		return nil, &httpError{http.StatusServiceUnavailable, "the host is known, but its tunnel client is away"}
 	}
-	st, err = l.open(wire.HTTP, peer)
+	st, err := l.open(wire.HTTP, f.conn.RemoteAddr().String())
 	if full := (*resetError)(nil); errors.As(err, &full) {
-		return nil, nil, &httpError{http.StatusServiceUnavailable, "the host has too many visitors"}
+		return nil, &httpError{http.StatusServiceUnavailable, "the host has too many visitors"}
 	} else if err != nil {
-		return nil, nil, &httpError{http.StatusServiceUnavailable, "the host is known, but its tunnel client has just gone away"}
+		return nil, &httpError{http.StatusServiceUnavailable, "the host is known, but its tunnel client has just gone away"}
 	}
+	st.front = f
 	wear(st.labels())
-	return st, append(req.forward, early...), nil
+	return st, nil
 }
 
 // pageFor is the page that ends a visit that failed before the origin answered
@@ -132,23 +156,22 @@ func pageFor(st *stream, err error) *httpError {
 		return page
 	}
 	var reset *resetError
-	if !errors.As(err, &reset) || !reset.far || !st.untouched() {
+	if st == nil || !errors.As(err, &reset) {
 		return nil
 	}
-	switch reset.code {
-	case wire.DialFailed:
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	switch {
+	case st.front.failed != nil:
+		return st.front.failed
+	case !reset.far || !st.unansweredLocked():
+		return nil
+	case reset.code == wire.DialFailed:
 		return &httpError{http.StatusBadGateway, "the tunnel client cannot reach its origin"}
-	case wire.Limit:
+	case reset.code == wire.Limit:
 		return &httpError{http.StatusServiceUnavailable, "the host has too many visitors"}
 	}
 	return nil
-}
-
-// untouched says that nothing was written to the visitor.
-func (st *stream) untouched() bool {
-	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
-	return st.written == 0
 }
 
 // writePage writes a plain page and lets the visitor read it: a close on top of
@@ -164,8 +187,24 @@ func (s *Server) writePage(conn *net.TCPConn, page *httpError) error {
 		page.status, http.StatusText(page.status), len(body), body); err != nil {
 		return fmt.Errorf("write page: %w", err)
 	}
+	return s.lingerUntil(conn)
+}
+
+// linger lets a visitor read what it was sent last.
+func (s *Server) linger(conn *net.TCPConn) error {
+	release, err := guard(s.ctx, conn, min(lingering, s.cfg.Handshake))
+	if err != nil {
+		return err
+	}
+	defer release()
+	return s.lingerUntil(conn)
+}
+
+// lingerUntil ends our direction and waits for the visitor's end, or the
+// connection's deadline.
+func (s *Server) lingerUntil(conn *net.TCPConn) error {
 	if err := conn.CloseWrite(); err != nil {
-		return fmt.Errorf("end page: %w", err)
+		return fmt.Errorf("end answer: %w", err)
 	}
 	if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("wait for visitor: %w", err)

@@ -122,6 +122,7 @@ const (
 	Limit      Code = 4 // RESET, REFUSED: too many already; try later
 	Denied     Code = 5 // REFUSED: wrong token, or one that has no right to the name or port; do not try again
 	Busy       Code = 6 // REFUSED: the port is taken; try later
+	Drained    Code = 8 // RESET: nothing was under way, and nothing more will come; close in order
 	Over       Code = 7 // REFUSED: the login that the session would join is over; log in anew
 )
 
@@ -140,6 +141,8 @@ func (c Code) String() string {
 		return "denied"
 	case Busy:
 		return "busy"
+	case Drained:
+		return "drained"
 	case Over:
 		return "over"
 	}
