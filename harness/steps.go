@@ -206,6 +206,20 @@ func (w *World) ShortOutage() time.Duration {
 	return seconds(leak.ShortOutage(w.suite.Settings, w.round.traffic != idle))
 }
 
+// LongestSilence is how long an idle session may send no packet, from the target's
+// settings; 0 if it may be silent for ever.
+func (w *World) LongestSilence() time.Duration {
+	return seconds(leak.LongestSilence(w.suite.Settings))
+}
+
+// Needs skips the spec if the target lacks something, named.
+func (w *World) Needs(has bool, what string) {
+	w.t.Helper()
+	if !has {
+		w.skip(fmt.Sprintf("the story needs %s, which target %s has not", what, w.suite.Target.Name))
+	}
+}
+
 // Settle lets the window pass and takes snapshot F: as soon as nothing is left of
 // what went through the fault, or at the end of the window's grace (T2). What is
 // gone does not come back, so there is nothing to wait for after that.
@@ -307,7 +321,8 @@ func (w *World) snapshotQuietly(survivors *int) {
 	}
 }
 
-// Heal undoes the fault, and lets the visitors go.
+// Heal undoes the fault, and lets the visitors go. A server that the fault ended is
+// started again.
 func (w *World) Heal() {
 	w.t.Helper()
 	r := w.round
@@ -318,6 +333,11 @@ func (w *World) Heal() {
 	defer cancel()
 	if err := r.heal(ctx); err != nil {
 		w.abort(err)
+	}
+	if !w.Server.Running() && r.fault.Ends == w.Server.Role {
+		if err := w.restartServer(ctx); err != nil {
+			w.abort(err)
+		}
 	}
 	r.healedAt = time.Now()
 	w.phase("healed", r.healedAt)

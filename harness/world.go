@@ -119,14 +119,35 @@ func (w *World) start(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("start origin: %w", err), web.Close())
 	}
 	w.origin = load.Serve(web, raw)
-	server, err := w.deployment.StartServer(ctx)
-	if err != nil {
-		return err
-	}
-	if w.Server, err = w.adopt(ctx, server); err != nil {
+	if err := w.startServer(ctx); err != nil {
 		return err
 	}
 	return w.startClient(ctx)
+}
+
+// startServer starts the server.
+func (w *World) startServer(ctx context.Context) error {
+	i, err := w.deployment.StartServer(ctx)
+	if err != nil {
+		return err
+	}
+	server, err := w.adopt(ctx, i)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.Server = server
+	w.mu.Unlock()
+	return nil
+}
+
+// restartServer starts a server in the place of one that has ended. Its account begins
+// anew: the round judges the client alone.
+func (w *World) restartServer(ctx context.Context) error {
+	if err := w.Server.Observer.Close(); err != nil {
+		return err
+	}
+	return w.startServer(ctx)
 }
 
 // startClient starts the client that returns after faults.
@@ -266,4 +287,9 @@ func closeAll(visitors []*load.Visitor) {
 }
 
 // ensure that every fault satisfies the interface World injects.
-var _ = []fault.Fault{fault.Kill{}, fault.PowerLoss{}, fault.Freeze{}, fault.Unplug{}, fault.Flap{}, fault.ExpireNAT{}}
+var _ = []fault.Fault{
+	fault.Kill{}, fault.Terminate{}, fault.Freeze{}, fault.ExhaustFDs{}, fault.PowerLoss{},
+	fault.Unplug{}, fault.Flap{}, fault.LoseCarrier{}, fault.LoseRoute{}, fault.LoseAddress{},
+	fault.Blackhole{}, fault.MTUBlackhole{}, fault.InjectRST{}, fault.DestroySockets{},
+	fault.ExpireNAT{}, fault.RebindNAT{}, fault.NATLife{}, fault.RebootRouter{}, fault.Sequence{},
+}

@@ -12,6 +12,10 @@
 //  4. Describe says what the fault is, where it bites, and its Class: which rows
 //     of the window table apply to the connections that go through it; and Ends,
 //     if it kills a process, or that would count as one that died by itself.
-//  5. A fault acts on the lab only: on hosts, links, routers and processes, never
+//  5. A Class is a promise about what the connections meet, so that their window is
+//     sound: where packets still pass one way it is OneWay, not Silent; where nothing
+//     may die it is Spared. A Sequence has the last one's; As says another.
+//  6. Counters are the fault's own: rules carry a comment of their own (barrier).
+//  7. A fault acts on the lab only: on hosts, links, routers and processes, never
 //     on the machine, and never through the target's own interface.
 package fault

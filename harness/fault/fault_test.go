@@ -2,12 +2,14 @@ package fault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,3 +174,6 @@ func TestWrongPlaceIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// refusedByPeer says whether a dial was answered with RST: packets pass both ways.
+func refusedByPeer(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }

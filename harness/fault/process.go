@@ -1,8 +1,12 @@
 package fault
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/record"
@@ -32,6 +36,50 @@ func (k Kill) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, error) {
 	witness := func(context.Context) (string, bool, error) {
 		saw, killed := corpse(p)
 		return saw, killed, nil
+	}
+	return nothing, witness, nil
+}
+
+// Terminate is SIGTERM to a process, which has to say goodbye to its peers and end by
+// itself, also when a peer does not answer.
+type Terminate struct {
+	Role string // of the process in the lab: "client"
+	// Within is how long it may take to end; 10 s if it is 0.
+	Within time.Duration
+}
+
+// Describe implements Fault.
+func (t Terminate) Describe() record.Fault {
+	return record.Fault{Name: "SIGTERM", Place: t.Role, Class: record.Closed, Ends: t.Role}
+}
+
+// Inject implements Fault. It returns when the process has ended, and fails if it
+// does not.
+func (t Terminate) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error) {
+	p, err := running(on, t.Role)
+	if err != nil {
+		return nil, nil, fmt.Errorf("terminate %w", err)
+	}
+	within := cmp.Or(t.Within, 10*time.Second)
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("%v have passed", within))
+	defer cancel()
+	began := time.Now()
+	if err := p.Signal(unix.SIGTERM); err != nil {
+		return nil, nil, fmt.Errorf("terminate: %w", err)
+	}
+	stubborn := false
+	select {
+	case <-p.Exited():
+	case <-ctx.Done():
+		// Not the fault's failure but a finding: the witness tells it.
+		stubborn = true
+	}
+	took := time.Since(began)
+	witness := func(context.Context) (string, bool, error) {
+		if stubborn {
+			return fmt.Sprintf("pid %d has not ended %v after SIGTERM", p.PID(), took.Round(time.Millisecond)), false, nil
+		}
+		return fmt.Sprintf("pid %d: %s, %v after SIGTERM", p.PID(), p.Status(), took.Round(time.Millisecond)), true, nil
 	}
 	return nothing, witness, nil
 }

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,4 +69,24 @@ func (s Sequence) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error
 		return strings.Join(all, "; "), bit, nil
 	}
 	return heal, witness, nil
+}
+
+// As is a fault that connections notice in another way than it says by itself: the
+// goodbye of a process that nobody can hear makes its end a silence.
+type As struct {
+	Fault Fault
+	Class record.Class // "": as it is
+	Place string       // "": as it is
+}
+
+// Describe implements Fault.
+func (a As) Describe() record.Fault {
+	d := a.Fault.Describe()
+	d.Class, d.Place = cmp.Or(a.Class, d.Class), cmp.Or(a.Place, d.Place)
+	return d
+}
+
+// Inject implements Fault.
+func (a As) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error) {
+	return a.Fault.Inject(ctx, on)
 }

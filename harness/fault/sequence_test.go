@@ -39,3 +39,18 @@ func TestSequence(t *testing.T) {
 		t.Errorf("what went before the failure is not healed (%v, %v)", has, err)
 	}
 }
+
+func TestAs(t *testing.T) {
+	kill := Kill{Role: "client"}
+	if d := (As{Fault: kill}).Describe(); d.Name != "kill -9" || d.Class != record.Closed || d.Place != "client" || d.Ends != "client" {
+		t.Errorf("described as %+v", d)
+	}
+	as := As{Fault: kill, Class: record.Silent, Place: "server"}
+	if d := as.Describe(); d.Class != record.Silent || d.Place != "server" || d.Ends != "client" {
+		t.Errorf("described as %+v", d)
+	}
+	l := build(t, lab.Direct)
+	start(t, l, l.Client, "client", "exec sleep 1000")
+	_, witness := inject(t, as, l)
+	expect(t, witness, true)
+}

@@ -118,3 +118,34 @@ func (h *Host) HasRule(table, chain string, rule ...string) (bool, error) {
 	}
 	return has, nil
 }
+
+// Marked finds the rules in a table's chain whose comment is mark: how many there
+// are, and the sum of their packet counters.
+func (h *Host) Marked(table, chain, mark string) (rules int, hits uint64, err error) {
+	ipt, err := findIptables()
+	if err != nil {
+		return 0, 0, err
+	}
+	fail := func(err error) (int, uint64, error) {
+		return 0, 0, fmt.Errorf("read counters of %s on host %s: %w", chain, h.Name, err)
+	}
+	var rows [][]string
+	err = h.Do(func() (err error) {
+		rows, err = ipt.Stats(table, chain)
+		return err
+	})
+	if err != nil {
+		return fail(err)
+	}
+	for _, r := range rows {
+		if len(r) == 0 || !strings.Contains(r[len(r)-1], "/* "+mark+" */") {
+			continue
+		}
+		n, err := strconv.ParseUint(r[0], 10, 64)
+		if err != nil {
+			return fail(err)
+		}
+		rules, hits = rules+1, hits+n
+	}
+	return rules, hits, nil
+}

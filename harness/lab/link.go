@@ -88,6 +88,12 @@ func (e *End) Up() error {
 	if err := e.Host.links.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set link up: %w", err)
 	}
+	return e.routesBack()
+}
+
+// routesBack puts back the routes that the kernel has dropped with the link or with
+// its address.
+func (e *End) routesBack() error {
 	for _, r := range e.Host.routes {
 		if r.LinkIndex != e.index {
 			continue

@@ -48,15 +48,18 @@ type Exposure struct {
 //	groups: as Groups or Stated make them
 //
 // Upper is never (-1) if some connection has no detector with a bound: such a target
-// can't be judged on this fault (Unbounded says why). A Flap has the window of the
-// silence that it could be taken for, in which nothing may die.
+// can't be judged on this fault (Unbounded says why). What is to be survived has the
+// window of the silence that it could be taken for, in which nothing may die.
 func WindowOf(groups []Group, x Exposure) record.Window {
 	w := record.Window{Slack: Slack}
-	if x.Class == record.Flap || x.Class == record.Rerouted {
+	switch x.Class {
+	case record.Flap, record.Rerouted, record.Spared:
 		x.Class = record.Silent
 		w = WindowOf(groups, x)
 		w.Survive = true
 		return w
+	case record.OneWay:
+		return oneWay(groups, x)
 	}
 	inherits := map[string]record.Bound{} // by role, from its exposed connections
 	add := func(g Group, rows ...record.Bound) {
@@ -213,6 +216,16 @@ func ShortOutage(s record.Settings, busy bool) float64 {
 		return 0
 	}
 	return max(0, 0.8*limit)
+}
+
+// LongestSilence is how long, in seconds, an idle session may send no packet at all:
+// until its next heartbeat, or its next keepalive probe; 0 if it has neither.
+func LongestSilence(s record.Settings) float64 {
+	silence := s.HeartbeatInterval
+	if s.KeepaliveCount > 0 && (silence <= 0 || s.KeepaliveIdle < silence) {
+		silence = s.KeepaliveIdle
+	}
+	return silence
 }
 
 // SettleWindow is the window of snapshot G: after the heal everything but the

@@ -170,6 +170,11 @@ const (
 	Rerouted Class = "rerouted"
 	// HalfClosed: one direction has ended, and the peer lives and holds the other.
 	HalfClosed Class = "half-closed"
+	// OneWay: packets pass one way only. Its deaf end hears nothing any more; the other
+	// one hears that end until it gives up, and may be told by it.
+	OneWay Class = "one way"
+	// Spared: connections do not go through the fault at all, and must not notice.
+	Spared Class = "spared"
 )
 
 // Fault is one phase of one fault.

@@ -1,0 +1,56 @@
+package fault
+
+import (
+	"testing"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/lab"
+)
+
+func TestSevered(t *testing.T) {
+	for name, f := range map[string]func(lab.Place) Fault{
+		"carrier": func(at lab.Place) Fault { return LoseCarrier{At: at} },
+		"route":   func(at lab.Place) Fault { return LoseRoute{At: at} },
+		"address": func(at lab.Place) Fault { return LoseAddress{At: at} },
+		"moves":   func(at lab.Place) Fault { return LoseAddress{At: at, Moves: true} },
+	} {
+		for _, at := range []lab.Place{lab.AtClient, lab.AtServer} {
+			if name == "moves" && at != lab.AtClient {
+				continue // nobody would find a server that moved
+			}
+			t.Run(name+" at "+string(at), func(t *testing.T) {
+				l := build(t, lab.BehindNAT)
+				client, server := connect(t, l)
+				heal, witness := inject(t, f(at), l)
+				expect(t, witness, true)
+				near, far := client, server
+				if at == lab.AtServer {
+					near, far = server, client
+				}
+				if passes(t, near, far, 300*time.Millisecond) {
+					t.Error("a byte gets out")
+				}
+				// Without a route one still hears.
+				if got := passes(t, far, near, 300*time.Millisecond); got != (name == "route") {
+					t.Errorf("a byte gets in: %v", got)
+				}
+				if name == "moves" {
+					connect(t, l) // from its new address
+				}
+				expect(t, witness, true)
+				healTwice(t, heal)
+				expect(t, witness, false)
+				// The router's masquerading may have forgotten the old ones.
+				if !eventually(func() bool {
+					c, err := l.Client.DialContext(t.Context(), "tcp", l.ClientSide.String()+":9")
+					if err == nil {
+						c.Close()
+					}
+					return err != nil && refusedByPeer(err)
+				}) {
+					t.Error("no packet passes after the heal")
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package scenarios
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+
+	"github.com/halfopen/halfopen/harness"
+	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/lab"
+)
+
+// idle and busy are the two kinds of traffic that most faults meet.
+func idle(w *harness.World) { w.Visit(visitors) }
+func busy(w *harness.World) { w.VisitBusy(visitors) }
+
+// strike tells the plain story of one fault: visitors come, it strikes, the window
+// passes, it is healed; then there is service again, and whoever has lived through it
+// holds nothing any more.
+func strike(ctx SpecContext, topology lab.Topology, visit func(*harness.World), f fault.Fault) {
+	w := harness.New(ctx, topology)
+
+	visit(w)
+	w.Inject(f)
+	w.Settle()
+	w.Heal()
+
+	w.ExpectService()
+	switch f.Describe().Ends {
+	case w.Server.Role:
+		w.ExpectClean(w.Client)
+	case w.Client.Role:
+		w.ExpectClean(w.Server)
+	default:
+		w.ExpectClean(w.Server, w.Client)
+	}
+}
