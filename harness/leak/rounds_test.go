@@ -225,14 +225,14 @@ func TestWatch(t *testing.T) {
 		"candidate waits":                   {join(flat(60), grows(21, 2048)), 20, Growing, false, 19},
 		"leak at 20":                        {join(flat(60), grows(41, 2048)), 20, Growing, true, 0},
 		"2 KB from the first":               {grows(100, 2048), 20, Growing, true, 0},
-		"512 B is for the second look":      {grows(220, 512), 100, Growing, true, 0},
-		"growth that ends is no leak":       {join(grows(81, 2048), flat(40)), 101, Flat, false, 0},
-		"warm-up is no leak":                {join(grows(60, 1e5), flat(60)), 100, Flat, false, 0},
+		"512 B is for the second look":      {grows(260, 512), 100, Growing, true, 0},
+		"growth that ends is no leak":       {join(grows(81, 2048), flat(40)), 61, Flat, false, 0},
+		"warm-up is no leak":                {join(grows(60, 1e5), flat(60)), 60, Flat, false, 0},
 		"so it must be long for short runs": {join(grows(60, 1e5), flat(21)), 21, Flat, false, 0},
-		"and is forgotten":                  {join(grows(60, 1e5), flat(200)), 237, Flat, false, 0},
-		"the look before the last":          {flat(219), 199, Flat, false, 0},
-		"the third look":                    {flat(220), 200, Flat, false, 0},
-		"a tenth is warm-up":                {flat(440), 400, Flat, false, 0},
+		"and is forgotten":                  {join(grows(60, 1e5), flat(200)), 200, Flat, false, 0},
+		"the look before the last":          {flat(259), 199, Flat, false, 0},
+		"the third look":                    {flat(260), 200, Flat, false, 0},
+		"a tenth is warm-up":                {flat(880), 800, Flat, false, 0},
 	} {
 		w := HeapRule.Watch(c.series, 0)
 		if w.N != c.n || w.Growth != c.growth || w.Leaks != c.leaks || w.Need != c.need {

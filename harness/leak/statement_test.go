@@ -49,7 +49,7 @@ func TestStatements(t *testing.T) {
 		"two goroutines": {Series{Readings: readings(505, leaks("goroutines main.hold < main.serve", 100, 300))}, []string{
 			"NO LEAK sockets", "NO LEAK fds",
 			"LEAK goroutines: 2 in 500 cycles, 0.004 per cycle (95 % CI 0.00048 to 0.014), 1 in 4990 exposures, main.hold < main.serve",
-			"NO LEAK heap: +0 B per cycle; no leak above 38 B per cycle could hide in these 459 cycles (95 %), 2 B per exposure",
+			"NO LEAK heap: +0 B per cycle; no leak above 39 B per cycle could hide in these 445 cycles (95 %), 2 B per exposure",
 			"NO LEAK RssAnon: +0 B per cycle; no leak above",
 		}},
 		"one descriptor, too early to tell": {Series{Readings: readings(40, leaks("fds", 12)), Pace: 60}, []string{
