@@ -151,12 +151,14 @@ func (w *World) weigh(p *Process, g *record.Sample, end time.Time) {
 	w.t.Helper()
 	s := w.round.snapshots[p.Role]
 	for {
+		asked := time.Now()
 		if err := p.weigh(w.ctx, g); err != nil {
 			if p.Running() {
 				w.abort(fmt.Errorf("take snapshot G: %w", err))
 			}
 			return
 		}
+		w.round.weighed[p.Role] = time.Since(asked).Seconds()
 		if !leak.TooHeavy(s.B, *g) || time.Now().After(end) {
 			return
 		}

@@ -36,6 +36,7 @@ type round struct {
 	starved  *Starvation // measured from the fault to the verdict
 	settled  bool
 	healedAt time.Time
+	weighed  map[string]float64 // seconds that reading G's memory took, by role
 	services []record.Service
 	outcome  record.Outcome
 
@@ -53,7 +54,7 @@ const poll = 50 * time.Millisecond
 // snapshot B.
 func (w *World) begin(ctx context.Context, cycle int) error {
 	r := &round{
-		cycle: cycle, snapshots: map[string]*leak.Snapshots{}, exposed: map[string]map[uint64]bool{},
+		cycle: cycle, snapshots: map[string]*leak.Snapshots{}, exposed: map[string]map[uint64]bool{}, weighed: map[string]float64{},
 		outcome: record.Outcome{Returned: -1, First: -1}, stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if w.round != nil {
@@ -155,7 +156,7 @@ func (w *World) visit(n int, busy bool, protocols []load.Protocol) {
 	}
 	traffic := idle
 	if busy {
-		traffic = "in flight"
+		traffic = inFlight
 	}
 	switch w.round.traffic {
 	case "", traffic:
@@ -167,6 +168,9 @@ func (w *World) visit(n int, busy bool, protocols []load.Protocol) {
 
 // idle is the traffic of visitors that all fall silent after their first bytes.
 const idle = "idle"
+
+// inFlight is the traffic of visitors that always have data under way.
+const inFlight = "in flight"
 
 // protocols are those that the target has ways for.
 func (w *World) protocols() []load.Protocol {

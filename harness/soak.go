@@ -10,39 +10,141 @@ import (
 	"time"
 
 	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/record"
 )
 
 // Soak runs cycles on the World's one long-lived server until d is over: visitors,
 // idle or busy, a fault drawn from the suite's seed, the window, the verdict, the
-// heal, service back. It prints a line a cycle, goes on after a bad one, and fails
-// at the end if any was not PASS.
+// heal, service back, and a reading of each process at rest. It prints a line a cycle,
+// goes on after a bad one, and fails at the end if any was not PASS.
 func (w *World) Soak(d time.Duration, visitors int, faults ...fault.Fault) {
 	w.t.Helper()
 	draw := rand.New(rand.NewPCG(uint64(w.suite.Seed), 0))
-	end := time.Now().Add(d)
 	fmt.Fprintf(os.Stdout, "soak: %v, seed %d, %d visitors a cycle\n", d, w.suite.Seed, visitors)
-	exposures, bad := 0, map[record.Verdict]int{}
-	for cycle := 1; time.Now().Before(end) && !w.suite.stopping(); cycle++ {
+	bouts, left := w.bouts(faults)
+	for _, why := range left {
+		fmt.Fprintln(os.Stdout, "soak: left out:", why)
+	}
+	if len(bouts) == 0 {
+		w.skip("no fault has a window on this target")
+	}
+	w.prime(visitors * 3 / 2)
+	tally := tally{bad: map[record.Verdict]int{}, end: time.Now().Add(d)}
+	for cycle := 1; time.Now().Before(tally.end) && !w.suite.stopping(); cycle++ {
 		began := time.Now()
 		if err := w.next(cycle); err != nil {
 			w.abort(err)
 		}
-		f, busy := faults[draw.IntN(len(faults))], draw.IntN(2) == 1
-		w.visit(visitors, busy, nil)
-		w.Inject(f)
+		b := bouts[draw.IntN(len(bouts))]
+		w.visit(visitors, b.busy, nil)
+		w.Inject(b.fault)
 		w.Settle()
 		w.Heal()
 		w.ExpectService()
 		j := w.judge([]*Process{w.Server, w.Client})
-		exposures += j.Exposures
-		if j.Verdict != record.Pass {
-			bad[j.Verdict]++
+		if jump := clockJump(began, time.Now()); jump != 0 {
+			j = w.doubt(fmt.Sprintf("the clock of this machine jumped by %v: it was set, or the machine slept", jump.Round(time.Millisecond)))
 		}
-		fmt.Fprintln(os.Stdout, cycleLine(cycle, w.round, j, exposures, time.Since(began), time.Until(end)))
+		w.read(j, &tally)
+		fmt.Fprintln(os.Stdout, tally.line(cycle, w.round, j, time.Since(began)))
 	}
-	if len(bad) > 0 {
-		w.t.Fatalf("soak: %v of the cycles; report: %s", bad, w.suite.reportPath())
+	fmt.Fprintln(os.Stdout, "soak: "+tally.observed())
+	if len(tally.bad) > 0 {
+		w.t.Fatalf("soak: %v of the cycles; report: %s", tally.bad, w.suite.reportPath())
+	}
+}
+
+// bout is a fault that a soak may draw, with the traffic that it meets.
+type bout struct {
+	fault fault.Fault
+	busy  bool
+}
+
+// bouts are the faults, idle and busy, that this target has a window for, and why the
+// others are left out.
+func (w *World) bouts(faults []fault.Fault) (bouts []bout, left []string) {
+	for _, f := range faults {
+		for _, busy := range []bool{false, true} {
+			r := round{fault: f.Describe(), traffic: idle}
+			if busy {
+				r.traffic = inFlight
+			}
+			groups := leak.Stated(w.suite.Settings, r.exposure())
+			if window := leak.WindowOf(groups, r.exposure()); window.Upper < 0 && !window.Survive {
+				left = append(left, fmt.Sprintf("%s at %s, %s: nothing ends a connection in bounded time: %s",
+					r.fault.Name, r.fault.Place, r.traffic, leak.Unbounded(groups, r.exposure())))
+				continue
+			}
+			bouts = append(bouts, bout{f, busy})
+		}
+	}
+	return bouts, left
+}
+
+// prime lets the target meet more visitors at once than any cycle has, so that no record
+// of concurrency is set in a cycle that is judged.
+func (w *World) prime(visitors int) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("the priming burst took too long"))
+	defer cancel()
+	protocols := w.protocols()
+	spread := make([]load.Protocol, 0, visitors)
+	for i := range visitors {
+		spread = append(spread, protocols[i%len(protocols)])
+	}
+	burst, err := w.open(ctx, true, spread)
+	closeAll(burst)
+	if err != nil {
+		w.abort(fmt.Errorf("priming burst: %w", err))
+	}
+}
+
+// clockJump is by how much the clock on the wall and the monotonic one disagree between
+// two moments; 0 if it is too little to matter. Everything is timed by the monotonic one,
+// which stands still while the machine sleeps.
+func clockJump(from, to time.Time) time.Duration {
+	jump := to.Round(0).Sub(from.Round(0)) - to.Sub(from) // Round(0) strips the monotonic reading
+	if jump.Abs() < time.Second {
+		return 0
+	}
+	return jump
+}
+
+// doubt makes the cycle INCONCLUSIVE, whatever it was.
+func (w *World) doubt(reason string) record.Judgement {
+	w.t.Helper()
+	j := record.Judgement{Verdict: record.Inconclusive, Reason: reason, Returned: -1}
+	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &j})
+	w.round.verdict = record.Inconclusive
+	return j
+}
+
+// read records what each process held at the end of the cycle: a point of each series.
+func (w *World) read(j record.Judgement, t *tally) {
+	w.t.Helper()
+	r := w.round
+	for _, p := range []*Process{w.Server, w.Client} {
+		g := r.snapshots[p.Role].G
+		if g.PID != p.PID() {
+			continue // it began after the baseline, and is not judged
+		}
+		e := record.Event{At: time.Now(), Kind: record.KindReading, Reading: &record.Reading{
+			Role: p.Role, PID: g.PID, Quiescent: r.outcome.SettledAfter >= 0, Counts: leak.CountsOf(g), Memory: g.Memory, Took: r.weighed[p.Role],
+		}}
+		if j.Verdict != record.Inconclusive && j.Verdict != record.Skipped {
+			e.Reading.Exposures, e.Reading.FaultEvents = j.Exposures, j.FaultEvents
+		}
+		w.emit(e)
+		t.readings = append(t.readings, e)
+	}
+	if j.Verdict != record.Inconclusive && j.Verdict != record.Skipped {
+		t.exposures += j.Exposures
+		t.faults += j.FaultEvents
+	}
+	if j.Verdict != record.Pass {
+		t.bad[j.Verdict]++
 	}
 }
 
@@ -54,21 +156,6 @@ func (w *World) next(cycle int) error {
 	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("the target does not come to rest"))
 	defer cancel()
 	return w.begin(ctx, cycle)
-}
-
-// cycleLine tells one cycle in one line.
-func cycleLine(cycle int, r *round, j record.Judgement, exposures int, took, left time.Duration) string {
-	gone := fmt.Sprintf("gone after %4.1f s", j.Returned)
-	if j.Returned < 0 {
-		gone = "NOT GONE        "
-	}
-	what := fmt.Sprintf("%s at %s, %s", r.fault.Name, r.fault.Place, r.traffic)
-	line := fmt.Sprintf("cycle %3d  %-12s  %-41s  %3d exposed, %s  %4.1f s  | %5d exposures, %s left",
-		cycle, j.Verdict, what, j.Exposures, gone, took.Seconds(), exposures, max(0, left).Round(time.Second))
-	if j.Verdict != record.Pass {
-		line += "\n           " + j.Reason
-	}
-	return line
 }
 
 // stopName is the file in a run's folder that ends a soak after its cycle. A signal

@@ -127,11 +127,11 @@ func TestWords(t *testing.T) {
 		l    record.Limit
 		want string
 	}{
-		{record.Limit{Resource: "sockets", Value: 0.00499, Per: "exposure", Confidence: 0.95}, "a leak in 1 of 200 exposures or more would have been seen (95 %): sockets"},
-		{record.Limit{Resource: "fds", Value: 0.95, Per: "fault event", Confidence: 0.95}, "a leak in 95 % of the fault events or more would have been seen (95 %): fds"},
+		{record.Limit{Value: 0.00499, Per: "exposure"}, "1 of 200 exposures"},
+		{record.Limit{Value: 0.95, Per: "fault event"}, "95 % of the fault events"},
 	} {
-		if got := BoundWords(c.l); got != c.want {
-			t.Errorf("BoundWords = %q, want %q", got, c.want)
+		if got := shareWords(c.l); got != c.want {
+			t.Errorf("shareWords = %q, want %q", got, c.want)
 		}
 	}
 	if got := thousands(1234567); got != "1\u202f234\u202f567" {

@@ -49,7 +49,7 @@ func (p *page) hidden(s *story) {
 		"UDP: only TCP connections are judged.",
 		"Kernel memory: sockets are counted, what the kernel holds for each is not.",
 		"Stacks of programs that are not written in Go: their descriptors and sockets are judged, their threads only counted.",
-		"Trends of memory: RssAnon is shown, and judged coarsely within one spec; a slow growth over many cycles is not judged in this version.",
+		"Trends of memory, where no soak states them: RssAnon is judged coarsely within one story, and a slow growth needs 80 cycles to show.",
 		"Leaks on a path that no spec of this run went, and leaks that begin after it.",
 	}
 	slow := "Leaks rarer than this run could see"

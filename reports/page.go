@@ -205,11 +205,11 @@ func (p *page) replays(s *story, focus focus) {
 func (p *page) tiles(s *story) {
 	add := func(name, value, sub string) { p.Tiles = append(p.Tiles, tile{name, value, sub}) }
 	add("Went through a fault", count(s.summary.Exposures, "connection"), "in "+count(s.summary.FaultEvents, "fault"))
-	for _, b := range s.summary.Bounds { // the judge states them for a clean run only
-		p.Bounds = append(p.Bounds, BoundWords(b))
+	for _, x := range s.summary.Statements {
+		p.Bounds = append(p.Bounds, x.Text)
 	}
 	switch bounds := s.summary.Bounds; {
-	case len(bounds) > 0:
+	case len(bounds) > 0 && bounds[0].Per == "exposure":
 		add("Excluded", "a leak in "+shareWords(bounds[0]), fmt.Sprintf("or in more, at %.0f %%", bounds[0].Confidence*100))
 	case s.summary.Verdict == record.Inconclusive:
 		add("Excluded", "nothing", "no bound is stated: nothing was shown to be clean")

@@ -115,7 +115,7 @@ func TestPagesHold(t *testing.T) {
 		title string
 		want  []string
 	}{
-		"pass": {passRun(t), "PASS: ", []string{"PASS: nothing outlived its window: 270 connections", "a leak in 1 of 90 exposures or more would have been seen (95 %)",
+		"pass": {passRun(t), "PASS: ", []string{"PASS: nothing outlived its window: 270 connections", "a leak of 1 in 90 or more would have been seen (95 %)",
 			"make test", "✓ 5 PASS · – 1 SKIPPED", "Skipped: MTU black hole on the router (the kernel lacks iptables TCPMSS).", "UDP"}},
 		"leak": {leakRun(t), "LEAK: ", []string{"LEAK: 1 session socket of the server outlived kill -9 at client",
 			"CLOSE_WAIT with no kernel timer", "mux.(*session).readLoop", "session.go:212", "created by server.(*Server).acceptLoop",

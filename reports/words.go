@@ -132,13 +132,8 @@ func thousands(n int) string {
 	return s
 }
 
-// BoundWords says in a sentence what a clean run excludes. From 1 in 5 on the plain share is
-// said: "1 in 1" would sound like a result.
-func BoundWords(l record.Limit) string {
-	return fmt.Sprintf("a leak in %s or more would have been seen (%.0f %%): %s", shareWords(l), l.Confidence*100, l.Resource)
-}
-
-// shareWords is the bound alone: "1 of 200 exposures".
+// shareWords is the bound of counts alone: "1 of 200 exposures". From 1 in 5 on the plain
+// share is said: "1 in 1" would sound like a result.
 func shareWords(l record.Limit) string {
 	if l.Value > 0.2 {
 		return fmt.Sprintf("%.0f %% of the %ss", l.Value*100, l.Per)

@@ -12,6 +12,9 @@ import (
 
 var soakFor = flag.Duration("soak", 0, "run the soak for this long, beside the stories (scripts/soak does)")
 
+// exposures of each cycle: visitors, whose connections go through its fault.
+const exposures = 100
+
 // The soak keeps one server for its whole length and does to it, over and over,
 // what the stories do once.
 var _ = Describe("Soak", Label("soak"), Serial, func() {
@@ -20,11 +23,17 @@ var _ = Describe("Soak", Label("soak"), Serial, func() {
 	}
 	It("leaves nothing behind, cycle after cycle", func(ctx SpecContext) {
 		w := harness.New(ctx, lab.BehindNAT)
-		w.Soak(*soakFor, visitors,
+		w.Soak(*soakFor, exposures,
 			fault.Kill{Role: "client"},
+			fault.PowerLoss{Role: "client"},
+			fault.Freeze{Role: "client"},
 			fault.Unplug{At: lab.AtClient},
 			fault.Unplug{At: lab.AtServer},
+			fault.Unplug{At: lab.AtVisitor},
+			fault.Unplug{At: lab.AtOrigin},
 			fault.ExpireNAT{Silent: true},
+			fault.ExpireNAT{},
+			fault.Flap{At: lab.AtClient, For: w.ShortOutage()},
 		)
 	})
 })

@@ -17,12 +17,14 @@ func Summarize(events []record.Event) record.Summary {
 	var all []record.Verdict
 	var first *record.Judgement
 	failedCheck, finished := "", false
+	var required []string
 	bySpec := map[string]record.Verdict{}
 	var seen []string
 	for _, e := range events {
 		switch {
 		case e.Run != nil:
 			s.Target, s.Mutant, s.Seed, s.Replay = e.Run.Target, e.Run.Mutant, e.Run.Seed, e.Run.Command
+			required = e.Run.Require
 		case e.Verdict != nil:
 			v := e.Verdict
 			all = append(all, v.Verdict)
@@ -60,16 +62,28 @@ func Summarize(events []record.Event) record.Summary {
 	if failedCheck != "" || !finished { // killed: nobody knows what it would have gone on to judge
 		s.Verdict = Worst(s.Verdict, record.Inconclusive)
 	}
+	// A bound is what a clean count gives.
+	s.Statements = Statements(events, order[s.Verdict] < order[record.Late] && failedCheck == "", s.Exposures, s.FaultEvents)
+	trend, some := Decides(s.Statements)
+	if some = some && order[trend.Verdict] > order[s.Verdict]; some {
+		s.Verdict = trend.Verdict
+	} else if lack, lacks := Lacks(s.Statements, required); lacks && order[s.Verdict] < order[record.Inconclusive] {
+		s.Verdict, trend, some = record.Inconclusive, lack, true
+	}
 	s.ExitCode = ExitCode(s.Verdict)
 	s.Bounds = []record.Limit{}
-	if order[s.Verdict] < order[record.Late] && failedCheck == "" {
-		s.Bounds = Limits(s.Exposures, s.FaultEvents) // a bound is what a clean count gives
+	for _, x := range s.Statements {
+		if x.Limit != nil {
+			s.Bounds = append(s.Bounds, *x.Limit)
+		}
 	}
 	switch {
 	case first == nil:
 		s.Reason = "nothing was judged: no spec ran to its verdict"
 	case s.Verdict == record.Inconclusive && failedCheck != "":
 		s.Reason = "the detector failed its self-check: " + failedCheck
+	case some:
+		s.Reason = trend.Text
 	case !finished && first.Verdict == record.Pass:
 		s.Reason = "the record ends before its run does: what was judged until then passed"
 	case s.Verdict == record.Pass:

@@ -30,6 +30,7 @@ type Event struct {
 	Snapshot *Snapshot  `json:"snapshot,omitempty"`
 	Service  *Service   `json:"service,omitempty"`
 	Outcome  *Outcome   `json:"outcome,omitempty"`
+	Reading  *Reading   `json:"reading,omitempty"`
 	Check    *Check     `json:"check,omitempty"`
 	Evidence *Evidence  `json:"evidence,omitempty"`
 	Verdict  *Judgement `json:"verdict,omitempty"`
@@ -54,6 +55,7 @@ const (
 	KindService  Kind = "service"  // what visitors got after the heal
 	KindOutcome  Kind = "outcome"  // what was measured around the fault, for the judge
 	KindEvidence Kind = "evidence" // what was kept of a round that was no PASS
+	KindReading  Kind = "reading"  // one process at rest after a cycle: a point of each series
 	KindVerdict  Kind = "verdict"  // the judge's word on a spec, or on a cycle of a soak
 	KindEnd      Kind = "end"      // a spec ended
 	KindFinish   Kind = "finish"   // the run ended
@@ -74,7 +76,9 @@ type Run struct {
 	// not those of the system's defaults.
 	Scaled map[string]string `json:"scaled,omitempty"`
 	// Mutant is the leak planted in the target, "" for none.
-	Mutant      string      `json:"mutant,omitempty"`
+	Mutant string `json:"mutant,omitempty"`
+	// Require are resources of which the run must state something, to be a pass: "heap".
+	Require     []string    `json:"require,omitempty"`
 	Settings    Settings    `json:"settings"`
 	Environment Environment `json:"environment"`
 }

@@ -103,11 +103,13 @@ type Summary struct {
 	Cycles      int             `json:"cycles"`
 	Specs       map[Verdict]int `json:"specs"`
 	Bounds      []Limit         `json:"bounds"`
-	Duration    float64         `json:"duration_s"`
-	Target      string          `json:"target"`
-	Mutant      string          `json:"mutant,omitempty"`
-	Seed        int64           `json:"seed"`
-	Replay      string          `json:"replay"`
-	Report      string          `json:"report"` // path of index.html, relative to the summary
-	Interrupted bool            `json:"interrupted,omitempty"`
+	// Statements are what the run says of each resource over all its cycles.
+	Statements  []Statement `json:"statements,omitempty"`
+	Duration    float64     `json:"duration_s"`
+	Target      string      `json:"target"`
+	Mutant      string      `json:"mutant,omitempty"`
+	Seed        int64       `json:"seed"`
+	Replay      string      `json:"replay"`
+	Report      string      `json:"report"` // path of index.html, relative to the summary
+	Interrupted bool        `json:"interrupted,omitempty"`
 }

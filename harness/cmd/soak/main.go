@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/halfopen/halfopen/harness"
+	"github.com/halfopen/halfopen/harness/leak"
 )
 
 func main() {
@@ -50,6 +52,7 @@ Ctrl-C once ends the cycle, heals and reports what was done; twice, at once.`,
 	f.StringVar(&o.target, "target", o.target, "YAML file of the system under test (default "+harness.DefaultTarget+") [TARGET]")
 	f.StringVar(&o.mutant, "mutant", o.mutant, "leak to plant in the target, to see it caught [MUTANT]")
 	f.Int64Var(&o.seed, "seed", o.seed, "seed of every draw; from the clock if 0 [SEED]")
+	f.StringSliceVar(&o.require, "require", o.require, "resources that must be stated, or the run is inconclusive: heap, RssAnon [REQUIRE]")
 	f.IntVar(&o.procs, "procs", 8, "stories of the catalogue that run at once")
 	f.BoolVar(&o.catalogue, "catalogue", true, "run the catalogue before the soak")
 	cmd.AddCommand(rehearseCommand())
@@ -71,6 +74,7 @@ type options struct {
 	mutant    string
 	seed      int64
 	procs     int
+	require   []string
 	catalogue bool
 }
 
@@ -92,6 +96,9 @@ func (o *options) fromEnvironment() error {
 		}
 		o.seed = n
 	}
+	if text := os.Getenv("REQUIRE"); text != "" {
+		o.require = strings.Split(text, ",")
+	}
 	o.target, o.mutant = os.Getenv("TARGET"), os.Getenv(harness.EnvMutant)
 	return nil
 }
@@ -103,6 +110,11 @@ func (o *options) check() error {
 		return errors.New("duration must be more than zero: try --duration 2m")
 	case o.procs < 1:
 		return errors.New("procs must be at least 1")
+	}
+	for _, name := range o.require {
+		if name != leak.Heap && name != leak.RSS {
+			return fmt.Errorf("require %s: want %s or %s", name, leak.Heap, leak.RSS)
+		}
 	}
 	if o.seed == 0 {
 		// Ginkgo's own seeds are seconds too, and a short one is easy to type.

@@ -74,6 +74,7 @@ func (o *options) run(ctx context.Context) (int, error) {
 	}
 	// The head first, for it takes a while: no folder is there without one.
 	head := harness.Head(j.root, "soak", j.again(), j.mutant, j.seed, t)
+	head.Run.Require = j.require
 	began := time.Now()
 	if j.dir, err = harness.RunFolder(j.root, "soak", began); err != nil {
 		return 0, err
@@ -195,6 +196,9 @@ func (j *job) again() string {
 	if j.mutant != "" {
 		text += " --mutant " + j.mutant
 	}
+	if len(j.require) > 0 {
+		text += " --require " + strings.Join(j.require, ",")
+	}
 	return text
 }
 
@@ -236,8 +240,8 @@ func (j *job) finish(began time.Time) (int, error) {
 		path = rel
 	}
 	fmt.Printf("\n%s: %s\n", s.Verdict, s.Reason)
-	for _, b := range s.Bounds {
-		fmt.Println("  " + reports.BoundWords(b))
+	for _, x := range s.Statements {
+		fmt.Println("  " + x.Text)
 	}
 	if j.stopped {
 		fmt.Println("  interrupted: judged is what was done until then")
