@@ -16,6 +16,12 @@ type Process struct {
 	*probe.Observer
 
 	report func(what, detail string)
+	left   bool // it was told to end
+}
+
+// epitaph says how a process ended that nobody had told to.
+func (p *Process) epitaph() string {
+	return fmt.Sprintf("the %s ended by itself: %s: %s", p.Role, p.Status(), last(p.Tail(1)))
 }
 
 // adopt observes a process that has just become ready, and records its life.
@@ -56,6 +62,7 @@ func (p *Process) weigh(ctx context.Context, s *record.Sample) error {
 
 // stop ends the process by SIGTERM, and its observation.
 func (p *Process) stop(ctx context.Context) error {
+	p.left = true
 	err := errors.Join(p.Observer.Close(), p.Stop(ctx))
 	p.report("stopped", p.Status())
 	return err

@@ -24,7 +24,7 @@ type holdings struct {
 	goroutines []gleak.Goroutine
 	namespaces map[string]bool // network namespaces of its threads and descriptors: "net:[4026532281]"
 	files      map[string]int  // descriptors by what they are; see kind
-	children   map[string]bool // processes, dead ones that nobody has waited for included
+	children   map[string]bool // processes that live
 }
 
 // atFirst is what this process held before the suite made anything.
@@ -179,7 +179,8 @@ func children() []string {
 		// "pid (name) state ppid ...": the name may hold anything.
 		end := strings.LastIndexByte(string(text), ')')
 		rest := strings.Fields(string(text[end+1:]))
-		if end >= 0 && len(rest) > 1 && rest[1] == strconv.Itoa(os.Getpid()) {
+		// The dead ones among them are reaped within seconds, whoever started them.
+		if end >= 0 && len(rest) > 1 && rest[1] == strconv.Itoa(os.Getpid()) && rest[0] != "Z" {
 			found = append(found, string(text[:end+1]))
 		}
 	}

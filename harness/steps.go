@@ -159,7 +159,7 @@ func (w *World) living() []*Process {
 		case p.Running():
 			alive = append(alive, p)
 		case w.round.outcome.Died == "" && !(w.round.injected && w.round.fault.Ends == p.Role):
-			w.round.outcome.Died = fmt.Sprintf("the %s ended by itself: %s: %s", p.Role, p.Status(), last(p.Tail(1)))
+			w.round.outcome.Died = p.epitaph()
 			p.report("exited", p.Status())
 		}
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/halfopen/halfopen/harness/fault"
 	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/harness/target"
@@ -179,7 +180,7 @@ func (w *World) warmUp(ctx context.Context) error {
 	if err := w.Client.stop(ctx); err != nil {
 		return err
 	}
-	if err := w.startClient(ctx); err != nil {
+	if err := w.comeBack(ctx); err != nil {
 		return err
 	}
 	var visitors []*load.Visitor
@@ -196,19 +197,59 @@ func (w *World) warmUp(ctx context.Context) error {
 	return nil
 }
 
+// comeBack lets the first client, which has left in good order, log in again and serve,
+// within the time that a heal gives. If it cannot, its name or its port were not freed:
+// that takes no fault. On a machine that stood still, it is not to blame.
+func (w *World) comeBack(ctx context.Context) error {
+	limit := leak.ServiceLimit(w.suite.Settings)
+	within, cancel := context.WithTimeoutCause(ctx, seconds(limit), fmt.Errorf("%.3g s are over", limit))
+	defer cancel()
+	starved := StartStarvation()
+	err := w.startClient(within)
+	if err == nil {
+		err = w.served(within, target.Returning)
+	}
+	longest, _ := starved.End()
+	if err == nil || ctx.Err() != nil || leak.Starved(record.Outcome{Starved: longest}) {
+		return err
+	}
+	return &dead{fmt.Errorf("the client left in good order, came back, and is not served within %.3g s: %w", limit, err)}
+}
+
+// dead is an error that speaks of the target, not of the set-up.
+type dead struct{ error }
+
+func (d *dead) Unwrap() error { return d.error }
+
 // warmUpVisitors is how many visitors of each protocol, idle and busy, a warm-up
 // has at once.
 const warmUpVisitors = 4
+
+// died tells of a process that ended by itself, also before there is a round; "" if
+// none did.
+func (w *World) died() string {
+	if w.round != nil {
+		w.living() // notes it
+		return w.round.outcome.Died
+	}
+	for _, p := range []*Process{w.Server, w.Client} {
+		if p != nil && !p.left && !p.Running() {
+			p.report("exited", p.Status())
+			return p.epitaph()
+		}
+	}
+	return ""
+}
 
 // abort records that the spec could not be set up, and fails it.
 func (w *World) abort(err error) {
 	w.t.Helper()
 	j := record.Judgement{Verdict: record.Inconclusive, Reason: err.Error(), Returned: -1}
-	if w.round != nil {
-		w.living() // notes a process that ended by itself
-		if died := w.round.outcome.Died; died != "" {
-			j.Verdict, j.Reason = record.Dead, died
-		}
+	if errors.As(err, new(*dead)) {
+		j.Verdict = record.Dead
+	}
+	if died := w.died(); died != "" {
+		j.Verdict, j.Reason = record.Dead, died
 	}
 	if w.ctx.Err() == nil {
 		w.emit(record.Event{Kind: record.KindVerdict, Verdict: &j})

@@ -283,3 +283,43 @@ func TestStartNamesWhatIsMissing(t *testing.T) {
 		t.Errorf("a name was dialled: %v", err)
 	}
 }
+
+// What a process of the lab has started does not outlive the lab, in whatever session.
+func TestStraysDieWithTheLab(t *testing.T) {
+	l := build(t, Direct)
+	log := filepath.Join(t.TempDir(), "log")
+	p, err := l.Start(l.Server, Command{Role: "server", Argv: []string{"sh", "-c", "setsid sleep 1000 & echo $!; wait"}, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	running := func(pid string) bool {
+		name, err := os.ReadFile("/proc/" + pid + "/comm")
+		return err == nil && strings.TrimSpace(string(name)) == "sleep"
+	}
+	pid := ""
+	for !running(pid) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the stray did not start: it printed %q", p.Tail(3))
+		}
+		time.Sleep(5 * time.Millisecond)
+		pid = strings.Join(p.Tail(1), "")
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if !running(pid) {
+		t.Fatal("the stray died with its parent: this tests nothing")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(3 * time.Second); running(pid); time.Sleep(5 * time.Millisecond) {
+		if state, err := os.ReadFile("/proc/" + pid + "/stat"); err == nil && strings.Contains(string(state), ") Z ") {
+			break // dead, and to be reaped
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the stray %s outlives the lab", pid)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -64,6 +65,34 @@ func (l *Lab) Start(h *Host, c Command) (*Process, error) {
 	}()
 	l.Processes[c.Role] = p
 	return p, nil
+}
+
+// killStrays kills what the lab's processes have started and left: whoever is on one of
+// the hosts, in whatever session. Pid 1 of the sandbox reaps them.
+func (l *Lab) killStrays() error {
+	hosts := map[string]bool{}
+	for _, h := range l.hosts {
+		if name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", int(h.ns))); err == nil { // else it is closed
+			hosts[name] = true
+		}
+	}
+	all, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	if err != nil {
+		return fmt.Errorf("kill strays: %w", err)
+	}
+	for _, path := range all {
+		if name, err := os.Readlink(path); err != nil || !hosts[name] {
+			continue // elsewhere, gone, or another user's
+		}
+		pid, err := strconv.Atoi(strings.Split(path, "/")[2])
+		if err == nil {
+			err = unix.Kill(pid, unix.SIGKILL)
+		}
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("kill strays: %w", err)
+		}
+	}
+	return nil
 }
 
 // PID is the process's number inside the sandbox.

@@ -210,6 +210,9 @@ func (l *Lab) Close() error {
 	for _, p := range l.Processes {
 		errs = append(errs, p.Kill())
 	}
+	if len(l.Processes) > 0 {
+		errs = append(errs, l.killStrays())
+	}
 	for _, link := range l.links {
 		errs = append(errs, link.A.close(), link.B.close())
 	}

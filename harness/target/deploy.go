@@ -178,7 +178,7 @@ func await(ctx context.Context, p *lab.Process, ready func(context.Context) erro
 		case <-p.Exited():
 			return fmt.Errorf("it ended by itself: %s: %s", p.Status(), strings.Join(p.Tail(3), " | "))
 		case <-ctx.Done():
-			return fmt.Errorf("not ready in time: %w", errors.Join(last, context.Cause(ctx)))
+			return fmt.Errorf("not ready in time: %w: %v; the last it printed: %s", context.Cause(ctx), last, strings.Join(p.Tail(1), ""))
 		case <-tick.C:
 		}
 	}
