@@ -37,11 +37,12 @@ type login struct {
 	mu    sync.Mutex
 	over  *cause // no session joins any more
 	slots map[uint8]*session
-	next  uint8 // where the search for the least busy session begins
+	named map[uint8]int // sessions that a slot has had
+	next  uint8         // where the search for the least busy session begins
 }
 
 func newLogin(id int64, ask wire.Login, token digest, maxStreams int) *login {
-	l := &login{id: id, name: ask.Name, token: token, port: ask.Port, since: time.Now(), slots: map[uint8]*session{}}
+	l := &login{id: id, name: ask.Name, token: token, port: ask.Port, since: time.Now(), slots: map[uint8]*session{}, named: map[uint8]int{}}
 	l.room.most = int64(maxStreams)
 	_, _ = rand.Read(l.key[:]) // never fails: see its doc
 	return l
@@ -145,5 +146,16 @@ func (l *login) sessions() []*session {
 	return all
 }
 
-// sessionID is the name of a session in logs and labels.
-func (l *login) sessionID(slot uint8) string { return fmt.Sprintf("%d.%d", l.id, slot) }
+// sessionID is the name of a session in logs and labels: that of the login and the slot,
+// and for one that replaces another, which: "7.2", "7.2.1". The goroutine that keeps a
+// slot outlives its sessions, and only the name tells them apart.
+func (l *login) sessionID(slot uint8) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id := fmt.Sprintf("%d.%d", l.id, slot)
+	if n := l.named[slot]; n > 0 {
+		id = fmt.Sprintf("%s.%d", id, n)
+	}
+	l.named[slot]++
+	return id
+}

@@ -150,9 +150,12 @@ func TestJoin(t *testing.T) {
 	wrong.Token = "guess"
 	refuse("wrong token", wrong, wire.Denied)
 
-	second, _ := w.rawJoin(join)
-	again, _ := w.rawJoin(join) // its slot is taken: the older one must be dead
+	second, named := w.rawJoin(join)
+	again, renamed := w.rawJoin(join) // its slot is taken: the older one must be dead
 	second.wantEnd()
+	if named.ID != "1.1" || renamed.ID != "1.1.1" { // the name tells them apart
+		t.Errorf("the two sessions of a slot are %s and %s", named.ID, renamed.ID)
+	}
 	if got := len(w.mustFind("a.test").sessions()); got != 2 {
 		t.Errorf("%d sessions, want 2", got)
 	}
