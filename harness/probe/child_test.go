@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/halfopen/halfopen/harness/lab"
 )
 
 // The tests observe a process of their own: this binary again, which does what
@@ -34,6 +36,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	// Benchmarks have hosts of their own.
+	if err := lab.Sandbox(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
 	}
 	os.Exit(m.Run())
 }

@@ -134,7 +134,7 @@ func (o *Observer) Rest(ctx context.Context) (record.Sample, error) {
 	if err := ctx.Err(); err != nil {
 		return s, o.wrap(err)
 	}
-	h, err := o.look()
+	h, err := o.look(true)
 	if err != nil {
 		return s, o.wrap(err)
 	}

@@ -49,7 +49,7 @@ func TestNamespace(t *testing.T) {
 	}
 	// By inode, for two namespaces may use one port.
 	holds := func(d *diag, inode uint64) bool {
-		all, err := d.sockets(func(n uint64) bool { return n == inode })
+		all, err := d.sockets(true, func(n uint64) bool { return n == inode })
 		if err != nil {
 			t.Fatal(err)
 		}

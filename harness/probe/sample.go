@@ -19,8 +19,8 @@ type held struct {
 
 // look joins the descriptors with the sockets. The two cannot be read in one
 // instant: a descriptor whose socket closed in between is asked again, one that
-// opened in between has no socket yet.
-func (o *Observer) look() (held, error) {
+// opened in between has no socket yet. Without silence the sockets lack theirs.
+func (o *Observer) look(silence bool) (held, error) {
 	var h held
 	if _, err := o.alive(); err != nil {
 		return h, err
@@ -40,7 +40,7 @@ func (o *Observer) look() (held, error) {
 			byInode[fd.Inode] = fd.Number
 		}
 	}
-	all, err := o.diag.sockets(func(inode uint64) bool {
+	all, err := o.diag.sockets(silence, func(inode uint64) bool {
 		_, mine := byInode[inode]
 		return mine || inode == 0
 	})
@@ -104,7 +104,7 @@ func (o *Observer) Point(ctx context.Context) (record.Point, error) {
 	if err := ctx.Err(); err != nil {
 		return p, o.wrap(err)
 	}
-	h, err := o.look()
+	h, err := o.look(false)
 	if err != nil {
 		return p, o.wrap(err)
 	}
@@ -124,7 +124,7 @@ func (o *Observer) Sample(ctx context.Context) (record.Sample, error) {
 	if err := ctx.Err(); err != nil {
 		return s, o.wrap(err)
 	}
-	h, err := o.look()
+	h, err := o.look(true)
 	if err != nil {
 		return s, o.wrap(err)
 	}
