@@ -30,6 +30,8 @@ import (
 
 var targetFlag = flag.String("target", "", "the YAML `FILE` of the system under test (default "+DefaultTarget+" of the main module)")
 
+var evidenceFlag = flag.String("evidence", evidenceShort, "what is kept of a spec that does not pass: none, short, or `full` (whole packets and the keys of TLS)")
+
 // Main is the TestMain of a suite of scenarios: it enters the sandbox and runs the
 // tests there.
 func Main(m *testing.M) {
@@ -81,7 +83,7 @@ func Prepare() bool {
 		if err := json.Unmarshal(text, &shared); err != nil {
 			ginkgo.Fail("set-up: " + err.Error())
 		}
-		suite = &Suite{Dir: shared.Dir, Root: shared.Root, Bins: shared.Bins, Seed: ginkgo.GinkgoRandomSeed(), Mutant: os.Getenv(EnvMutant)}
+		suite = &Suite{Dir: shared.Dir, Root: shared.Root, Bins: shared.Bins, Seed: ginkgo.GinkgoRandomSeed(), Mutant: os.Getenv(EnvMutant), Evidence: *evidenceFlag}
 		if err := suite.open(shared.Target); err != nil {
 			ginkgo.Fail("set-up: " + err.Error())
 		}
@@ -109,6 +111,9 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 	shared.Root = s.Root
 	if s.Target, err = targetPath(s.Root, *targetFlag); err != nil {
 		return s, err
+	}
+	if !slices.Contains([]string{evidenceNone, evidenceShort, evidenceFull}, *evidenceFlag) {
+		return s, fmt.Errorf("-evidence=%s: want none, short or full", *evidenceFlag)
 	}
 	t, err := target.Load(s.Target)
 	if err != nil {

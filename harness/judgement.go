@@ -87,6 +87,7 @@ func (w *World) judge(processes []*Process) record.Judgement {
 	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &j})
 	r.judged, r.verdict = true, j.Verdict
 	r.stopSampler()
+	w.keepEvidence(j.Verdict)
 	return j
 }
 

@@ -35,9 +35,9 @@ func (w *World) adopt(ctx context.Context, i *target.Instance) (*Process, error)
 		e := record.Process{Role: i.Role, Host: i.Host.Name, PID: i.PID(), What: what, Detail: detail}
 		switch what {
 		case "ready":
-			e.Argv = i.Argv
+			e.Argv = w.evidence.secrets.argv(i.Argv)
 		case "exited":
-			e.Tail = i.Tail(tailLines)
+			e.Tail = w.evidence.secrets.lines(i.Tail(tailLines))
 		}
 		w.emit(record.Event{Kind: record.KindProcess, Process: &e})
 	}

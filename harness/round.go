@@ -38,6 +38,7 @@ type round struct {
 	healedAt time.Time
 	weighed  map[string]float64 // seconds that reading G's memory took, by role
 	services []record.Service
+	network  map[string]network // by host, at the window's end, if anything was left
 	outcome  record.Outcome
 
 	judged  bool
@@ -78,6 +79,7 @@ func (w *World) begin(ctx context.Context, cycle int) error {
 	for _, p := range []*Process{w.Server, w.Client} {
 		s, err := quiescent(ctx, p)
 		if err == nil {
+			w.evidence.profile(ctx, p)
 			err = p.weigh(ctx, &s)
 		}
 		if err != nil {

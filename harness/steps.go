@@ -159,7 +159,7 @@ func (w *World) living() []*Process {
 		case p.Running():
 			alive = append(alive, p)
 		case w.round.outcome.Died == "" && !(w.round.injected && w.round.fault.Ends == p.Role):
-			w.round.outcome.Died = p.epitaph()
+			w.round.outcome.Died = w.evidence.secrets.text(p.epitaph())
 			p.report("exited", p.Status())
 		}
 	}
@@ -262,6 +262,7 @@ func (w *World) Settle() {
 	r.settled = true
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
 	w.look("held to the end of the window")
+	w.survey()
 }
 
 // endure waits until the deadline of a fault that is to be survived, and notes the

@@ -27,6 +27,7 @@ type Suite struct {
 	Root     string            // of the main module
 	Seed     int64
 	Mutant   string
+	Evidence string // kept of a round that is no PASS: "none", "short", "full"
 
 	record *record.Writer
 }

@@ -60,6 +60,7 @@ type World struct {
 	logs       string // outputs of the processes; kept unless the spec passes
 	seed       uint64 // of the next visitor
 	faults     int    // injected so far
+	evidence   evidence
 
 	mu    sync.Mutex // guards what the sampler reads: round and the processes
 	round *round
@@ -77,7 +78,7 @@ const closeTime = 10 * time.Second
 // snapshot B.
 func newWorld(ctx context.Context, t T, suite *Suite, spec record.Spec, id string, topology lab.Topology) *World {
 	t.Helper()
-	w := &World{t: t, ctx: ctx, suite: suite, id: id, name: spec.Name, seed: uint64(suite.Seed) << 20}
+	w := &World{t: t, ctx: ctx, suite: suite, id: id, name: spec.Name, seed: uint64(suite.Seed) << 20, evidence: evidence{mode: suite.Evidence}}
 	setUp, cancel := context.WithTimeoutCause(ctx, setUpTime, errors.New("setting up took too long"))
 	defer cancel()
 	l, err := topology()
@@ -89,6 +90,9 @@ func newWorld(ctx context.Context, t T, suite *Suite, spec record.Spec, id strin
 	spec.Topology = l.Drawing
 	w.emit(record.Event{Kind: record.KindBegin, Begin: &spec})
 	t.Cleanup(w.close)
+	if err := w.evidence.watch(l); err != nil {
+		w.abort(err)
+	}
 	if err := w.start(setUp); err != nil {
 		w.abort(err)
 	}
@@ -111,6 +115,7 @@ func (w *World) start(ctx context.Context) error {
 	if w.deployment, err = w.suite.Target.Deploy(w.Lab, w.suite.Bins, dir, w.logs); err != nil {
 		return err
 	}
+	w.deployment.KeyLog = w.evidence.mode == evidenceFull
 	web, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf("%s:%d", w.Lab.OriginIP, target.OriginHTTP))
 	if err != nil {
 		return fmt.Errorf("start origin: %w", err)
@@ -255,6 +260,7 @@ func (w *World) abort(err error) {
 		w.emit(record.Event{Kind: record.KindVerdict, Verdict: &j})
 		if w.round != nil {
 			w.round.judged, w.round.verdict = true, j.Verdict
+			w.keepEvidence(j.Verdict)
 		}
 	}
 	w.t.Fatalf("%s: %s", j.Verdict, j.Reason)
@@ -291,12 +297,14 @@ func (w *World) close() {
 	if w.origin != nil {
 		errs = append(errs, w.origin.Close())
 	}
-	errs = append(errs, w.Lab.Close())
+	errs = append(errs, w.evidence.stop(), w.Lab.Close())
 	if w.dir != "" {
 		errs = append(errs, os.RemoveAll(w.dir))
 	}
 	if r != nil && r.judged && r.verdict == record.Pass {
 		errs = append(errs, os.RemoveAll(w.logs))
+	} else {
+		errs = append(errs, w.evidence.secrets.files(w.logs))
 	}
 	if err := errors.Join(errs...); err != nil {
 		w.t.Fatalf("take down the lab: %v", err)

@@ -30,6 +30,10 @@ type Deployment struct {
 	values Values
 	logs   string
 	starts int
+
+	// KeyLog asks the processes for the keys of their TLS connections, in a file beside
+	// each log, by the variable that NSS, OpenSSL's programs and curl know.
+	KeyLog bool
 }
 
 // Instance is one running process of the target.
@@ -91,6 +95,9 @@ func (d *Deployment) start(ctx context.Context, h *lab.Host, role string, p Prog
 	}
 	d.starts++
 	cmd.Log = filepath.Join(d.logs, fmt.Sprintf("%s-%d.log", role, d.starts))
+	if d.KeyLog {
+		cmd.Env = append(cmd.Env, "SSLKEYLOGFILE="+strings.TrimSuffix(cmd.Log, ".log")+".keys")
+	}
 	process, err := d.lab.Start(h, cmd)
 	if err != nil {
 		return nil, fmt.Errorf("%w (see the command in %s)", err, d.Target.File)

@@ -1,0 +1,358 @@
+package harness
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/pprof/profile"
+
+	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// The values of -evidence: what is kept of a round that is no PASS.
+const (
+	evidenceNone  = "none"
+	evidenceShort = "short" // headers of packets, logs, dumps, tables
+	evidenceFull  = "full"  // whole packets and the keys of TLS, too
+)
+
+// mostEvidence is how many bytes of one file are kept: of a log, its last ones.
+const mostEvidence = 512 << 10
+
+// evidence is what a World gathers beside its record, in case a round is no PASS.
+type evidence struct {
+	mode     string
+	captures []*lab.Capture
+	heaps    map[int][]byte // by pid, from its first snapshot B
+	secrets  redactor
+	rounds   int // of which evidence was kept
+}
+
+// mostRounds of a soak have evidence kept: they soon repeat each other.
+const mostRounds = 5
+
+// watch begins to keep packets. Close it with stop.
+func (e *evidence) watch(l *lab.Lab) error {
+	e.heaps = map[int][]byte{}
+	if e.mode == evidenceNone {
+		return nil
+	}
+	size := lab.CaptureSize{}
+	if e.mode == evidenceFull {
+		size = lab.CaptureSize{Packets: 16384, Snaplen: 2048}
+	}
+	for _, h := range []*lab.Host{l.Server, l.Client} { // every cable has one of its ends there, but for the router's own
+		c, err := h.Capture(size)
+		if err != nil {
+			return errors.Join(err, e.stop())
+		}
+		e.captures = append(e.captures, c)
+	}
+	return nil
+}
+
+func (e *evidence) stop() error {
+	var errs []error
+	for _, c := range e.captures {
+		errs = append(errs, c.Close())
+	}
+	e.captures = nil
+	return errors.Join(errs...)
+}
+
+// profile keeps the first heap profile of a process: what it held before any fault.
+func (e *evidence) profile(ctx context.Context, p *Process) {
+	if e.mode == evidenceNone || e.heaps[p.PID()] != nil {
+		return
+	}
+	if data, err := p.Heap(ctx); err == nil { // without one there is no diff, and the report says so
+		e.heaps[p.PID()] = data
+	}
+}
+
+// bundle is the folder of one round's evidence while it is filled.
+type bundle struct {
+	record.Evidence
+	dir     string
+	secrets *redactor
+}
+
+// put writes one file; what is too long is cut at its beginning.
+func (b *bundle) put(name, what string, data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	f := record.EvidenceFile{Name: name, What: what}
+	if over := len(data) - mostEvidence; over > 0 && strings.HasSuffix(name, ".log") {
+		data, f.Cut = data[over:], true
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, name), data, 0o644); err != nil {
+		b.lack(err)
+		return
+	}
+	f.Bytes = int64(len(data))
+	b.Files = append(b.Files, f)
+}
+
+func (b *bundle) text(name, what, text string) { b.put(name, what, []byte(b.secrets.text(text))) }
+
+func (b *bundle) lack(err error) { b.Missing = append(b.Missing, b.secrets.text(err.Error())) }
+
+// keepEvidence fills a folder with what was seen around a round that is no PASS, and
+// notes in the record what it has. A file that cannot be had is named as missing: the
+// verdict does not hang on it.
+func (w *World) keepEvidence(v record.Verdict) {
+	w.t.Helper()
+	e, r := &w.evidence, w.round
+	if e.mode == evidenceNone || v == record.Pass || v == record.Skipped || e.rounds >= mostRounds {
+		return
+	}
+	e.rounds++
+	name := w.id
+	if r.cycle > 0 {
+		name += fmt.Sprintf("-c%d", r.cycle)
+	}
+	b := &bundle{Evidence: record.Evidence{Dir: path.Join("evidence", name)}, dir: filepath.Join(w.suite.Dir, "evidence", name), secrets: &e.secrets}
+	before := e.secrets.count
+	if err := os.MkdirAll(b.dir, 0o755); err != nil {
+		w.t.Logf("keep evidence: %v", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), closeTime)
+	defer cancel()
+	for _, c := range e.captures {
+		var out bytes.Buffer
+		kept, gone, err := c.Write(&out)
+		if err != nil {
+			b.lack(err)
+		}
+		what := fmt.Sprintf("the last %d packets at the %s's cables, for Wireshark or tcpdump", kept, c.Host().Name)
+		if gone > 0 {
+			what += fmt.Sprintf("; %d before them were not kept", gone)
+		}
+		b.put(c.Host().Name+".pcapng", what, out.Bytes())
+	}
+	for _, role := range slices.Sorted(maps.Keys(r.snapshots)) {
+		b.tables(role, *r.snapshots[role])
+	}
+	for _, p := range w.living() {
+		b.heap(ctx, p, e.heaps[p.PID()])
+	}
+	for _, h := range w.Lab.Hosts() {
+		b.network(ctx, h, r.network[h.Name])
+	}
+	b.logs(w.logs)
+	b.Redacted = e.secrets.count - before
+	w.emit(record.Event{Kind: record.KindEvidence, Evidence: &b.Evidence})
+}
+
+// tables writes what a process held at the four snapshots.
+func (b *bundle) tables(role string, s leak.Snapshots) {
+	at := []struct {
+		label  string
+		sample record.Sample
+	}{{"B", s.B}, {"E", s.E}, {"F", s.F}, {"G", s.G}}
+	var fds, sockets strings.Builder
+	table := func(out io.Writer, head string) *tabwriter.Writer {
+		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, head)
+		return t
+	}
+	f, k := table(&fds, "snapshot\tfd\ttarget"), table(&sockets, "snapshot\tfd\tinode\tlocal\tremote\tstate\ttimer\texpires s\tretries\trecv-q\tsend-q\tsilent s")
+	for _, x := range at {
+		for _, d := range x.sample.FDs {
+			fmt.Fprintf(f, "%s\t%d\t%s\n", x.label, d.Number, d.Target)
+		}
+		for _, c := range slices.Concat(x.sample.Sockets, x.sample.Kernel) {
+			fmt.Fprintf(k, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%.3f\t%d\t%d\t%d\t%.3f\n", x.label, c.FD, c.Inode, c.Local, c.Remote, c.State,
+				cmp.Or(c.Timer, "none"), c.Expires, c.Retries, c.RecvQ, c.SendQ, c.Silence)
+		}
+	}
+	if err := errors.Join(f.Flush(), k.Flush()); err != nil {
+		b.lack(err)
+	}
+	b.text(role+"-fds.txt", "descriptors at each snapshot", fds.String())
+	b.text(role+"-sockets.txt", "sockets at each snapshot, with kernel timers and queues; fd -1: held by no process", sockets.String())
+	b.text(role+"-goroutines-before.txt", "goroutine dump at snapshot B, before the visits", dump(s.B.Goroutines))
+	last := s.F
+	if len(s.G.Goroutines) > 0 {
+		last = s.G
+	}
+	b.text(role+"-goroutines-after.txt", "goroutine dump at the last snapshot", dump(last.Goroutines))
+}
+
+// dump writes goroutines as the runtime does with debug=2.
+func dump(all []record.Goroutine) string {
+	var out strings.Builder
+	for _, g := range all {
+		fmt.Fprintf(&out, "goroutine %d [%s", g.ID, g.State)
+		if g.Minutes > 0 {
+			fmt.Fprintf(&out, ", %d minutes", g.Minutes)
+		}
+		out.WriteString("]")
+		for _, k := range slices.Sorted(maps.Keys(g.Labels)) {
+			fmt.Fprintf(&out, " %s=%s", k, g.Labels[k])
+		}
+		out.WriteString(":\n")
+		for _, f := range g.Frames {
+			fmt.Fprintf(&out, "%s(...)\n\t%s:%d\n", f.Func, f.File, f.Line)
+		}
+		if g.Creator.Func != "" {
+			fmt.Fprintf(&out, "created by %s in goroutine %d\n\t%s:%d\n", g.Creator.Func, g.Parent, g.Creator.File, g.Creator.Line)
+		}
+		out.WriteString("\n")
+	}
+	return out.String()
+}
+
+// heap writes the heap profiles of a process, before and now, and what has grown.
+func (b *bundle) heap(ctx context.Context, p *Process, before []byte) {
+	now, err := p.Heap(ctx)
+	if err != nil {
+		b.lack(err)
+		return
+	}
+	b.put(p.Role+"-heap-before.pb.gz", "heap profile at snapshot B, for go tool pprof", before)
+	b.put(p.Role+"-heap-after.pb.gz", "heap profile at the verdict", now)
+	if len(before) == 0 || len(now) == 0 {
+		return
+	}
+	text, err := heapDiff(before, now)
+	if err != nil {
+		b.lack(fmt.Errorf("compare heaps of %s: %w", p.Role, err))
+		return
+	}
+	b.text(p.Role+"-heap-diff.txt", "what is in use more than before, by the place that allocated it (sampled)", text)
+}
+
+// heapDiff lists by allocating function what the heap holds now and did not before.
+func heapDiff(before, now []byte) (string, error) {
+	old, err := profile.ParseData(before)
+	if err != nil {
+		return "", err
+	}
+	fresh, err := profile.ParseData(now)
+	if err != nil {
+		return "", err
+	}
+	old.Scale(-1)
+	diff, err := profile.Merge([]*profile.Profile{old, fresh})
+	if err != nil {
+		return "", err
+	}
+	objects := slices.IndexFunc(diff.SampleType, func(v *profile.ValueType) bool { return v.Type == "inuse_objects" })
+	space := slices.IndexFunc(diff.SampleType, func(v *profile.ValueType) bool { return v.Type == "inuse_space" })
+	if objects < 0 || space < 0 {
+		return "", errors.New("no inuse_space in the profile")
+	}
+	type site struct{ objects, bytes int64 }
+	sites := map[string]site{}
+	for _, s := range diff.Sample {
+		name := "unknown"
+		if len(s.Location) > 0 && len(s.Location[0].Line) > 0 {
+			l := s.Location[0].Line[0]
+			name = fmt.Sprintf("%s %s:%d", l.Function.Name, path.Base(l.Function.Filename), l.Line)
+		}
+		x := sites[name]
+		sites[name] = site{x.objects + s.Value[objects], x.bytes + s.Value[space]}
+	}
+	names := slices.SortedFunc(maps.Keys(sites), func(a, b string) int { return cmp.Compare(sites[b].bytes, sites[a].bytes) })
+	var out strings.Builder
+	for _, name := range names[:min(40, len(names))] {
+		if x := sites[name]; x.bytes != 0 {
+			fmt.Fprintf(&out, "%+10d bytes %+8d objects  %s\n", x.bytes, x.objects, name)
+		}
+	}
+	if out.Len() == 0 {
+		return "nothing has grown as far as the sampled profile sees\n", nil
+	}
+	return out.String(), nil
+}
+
+// network is how the network of a host was set while the fault was in force, and is
+// at the verdict.
+type network struct{ rules, flows, cables string }
+
+// lookAt reads a host's network; what cannot be read is left out.
+func lookAt(ctx context.Context, h *lab.Host) (n network, err error) {
+	var errs [3]error
+	n.rules, errs[0] = h.Ruleset(ctx)
+	n.flows, errs[1] = h.Flows()
+	n.cables, errs[2] = h.Cabling()
+	return n, errors.Join(errs[:]...)
+}
+
+func (b *bundle) network(ctx context.Context, h *lab.Host, during network) {
+	now, err := lookAt(ctx, h)
+	if err != nil {
+		b.lack(err)
+	}
+	both := func(name, what, then, now string) {
+		if then == "" && now == "" {
+			return
+		}
+		b.text(h.Name+"-"+name+".txt", what, "== at the end of the window, the fault in force ==\n"+then+"\n== at the verdict ==\n"+now)
+	}
+	both("ruleset", "packet filter of the "+h.Name+", with counters", during.rules, now.rules)
+	both("conntrack", "connections that the kernel of the "+h.Name+" tracks", during.flows, now.flows)
+	both("links", "interfaces, addresses, counters and routes of the "+h.Name, during.cables, now.cables)
+}
+
+// logs copies what the processes have printed so far.
+func (b *bundle) logs(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		b.lack(err)
+		return
+	}
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			b.lack(err)
+			continue
+		}
+		what := "what the process printed"
+		if strings.HasSuffix(entry.Name(), ".keys") {
+			what = "keys of TLS, for Wireshark: whoever has this file can read what the packets carried"
+			b.put(entry.Name(), what, text)
+			continue
+		}
+		b.text(entry.Name(), what, string(text))
+	}
+}
+
+// survey notes how the network is set while a fault is in force that something has
+// outlived: after the heal nobody could see it any more.
+func (w *World) survey() {
+	r := w.round
+	if w.evidence.mode == evidenceNone || r.outcome.Returned >= 0 && r.outcome.Returned <= r.window.Deadline {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), 5*time.Second)
+	defer cancel()
+	r.network = map[string]network{}
+	for _, h := range w.Lab.Hosts() {
+		n, err := lookAt(ctx, h)
+		if err != nil {
+			w.t.Logf("survey the network: %v", err) // the look at the verdict says it in the record
+		}
+		r.network[h.Name] = n
+	}
+}
