@@ -145,7 +145,11 @@ func (c *Client) handshake(ctx context.Context, conn *net.TCPConn, slot uint8, k
 		return nil, none, err
 	}
 	defer release()
-	secure := tls.Client(conn, c.tls)
+	below, err := newLine(conn)
+	if err != nil {
+		return nil, none, err
+	}
+	secure := tls.Client(below, c.tls)
 	if err := secure.Handshake(); err != nil {
 		return nil, none, fmt.Errorf("shake hands with server: %w", err)
 	}
@@ -161,7 +165,7 @@ func (c *Client) handshake(ctx context.Context, conn *net.TCPConn, slot uint8, k
 	switch f.Type {
 	case wire.AuthOK:
 		welcome := wire.ParseWelcome(f.Payload)
-		s := newSession(roleClient, welcome.ID, secure, conn, frames, c.cfg.Liveness, &c.room)
+		s := newSession(roleClient, welcome.ID, secure, below, frames, c.cfg.Liveness, &c.room)
 		s.slot, s.serve = slot, c.serveOrigin
 		return s, welcome, nil
 	case wire.Refused:

@@ -10,21 +10,34 @@ import (
 )
 
 const (
-	// record is the most that goes into one TLS record and one write: each
-	// record has its own write deadline, so that a slow path is not taken for a
-	// dead one.
+	// record is the most payload of a TLS record: RFC 8446, section 5.1.
 	record = 16 << 10
-	// dataFrame is the longest DATA we send: with its header it fills a record.
-	dataFrame = record - wire.HeaderLen
-	// batch is about how much the flusher collects before it writes.
-	batch = 4 * record
+	// batch is about how much goes into one write to the kernel.
+	batch = 4 * wire.MaxFrame
+	// small is the longest frame that is copied to share its record with
+	// others. A longer one is encrypted where it lies.
+	small = 4 << 10
 )
 
-// flushBuffers are the flusher's buffers; a session whose flusher sleeps has
+// flushRoom is what one flush needs. A session that has nothing to send has
 // none.
-var flushBuffers = sync.Pool{New: func() any { b := make([]byte, 0, batch+record); return &b }}
+type flushRoom struct {
+	plain  []byte // control frames and small frames, to share records
+	sealed []byte // the records
+	pieces []piece
+}
 
-// flush is the session's only writer. It ends with the session.
+// piece is what goes next: a chunk that is a frame, or so many bytes of plain.
+type piece struct {
+	frame *chunk
+	plain int
+}
+
+var flushRooms = sync.Pool{New: func() any {
+	return &flushRoom{sealed: make([]byte, 0, batch+batch/8)}
+}}
+
+// flush sends PINGs and what nobody else flushes. It ends with the session.
 func (s *session) flush() {
 	wear(sessionLabels(s.role, "flusher", s.id, s.peer))
 	var tick <-chan time.Time
@@ -33,7 +46,17 @@ func (s *session) flush() {
 		defer ticker.Stop()
 		tick = ticker.C
 	}
+	s.ping() // a session begins with knowing its round trip
 	for {
+		if s.startFlush() {
+			for s.flushOnce() {
+				select {
+				case <-tick: // PING also while there is always something to send
+					s.ping()
+				default:
+				}
+			}
+		}
 		select {
 		case <-s.ended:
 			return
@@ -41,69 +64,125 @@ func (s *session) flush() {
 			s.ping()
 		case <-s.wake:
 		}
-		s.flushAll(tick)
 	}
 }
 
-// flushAll writes until there is nothing left to write or the session ends.
-func (s *session) flushAll(tick <-chan time.Time) {
-	buf := flushBuffers.Get().(*[]byte)
-	defer func() {
-		if cap(*buf) <= 2*batch {
-			flushBuffers.Put(buf)
-		}
-	}()
-	for {
-		*buf = s.fill((*buf)[:0])
-		if len(*buf) == 0 {
-			return
-		}
-		for p := *buf; len(p) > 0; {
-			n := min(record, len(p))
-			if !s.armWrite() {
-				return
-			}
-			if _, err := s.conn.Write(p[:n]); err != nil {
-				s.end(writeCause(err, s.live.Flush))
-				return
-			}
-			p = p[n:]
-		}
-		select {
-		case <-tick: // PING also while there is always something to send
-			s.ping()
-		default:
+// flushNow is for whoever may have queued something and may wait: when nobody
+// flushes it does so itself, once, which saves waking the flusher.
+func (s *session) flushNow() {
+	if s.startFlush() && s.flushOnce() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.flushing = false
+		if s.pendingLocked() {
+			s.wakeLocked()
 		}
 	}
 }
 
-// fill appends to buf what goes next: all control frames, then one frame of
-// each stream in turn until a batch is full.
-func (s *session) fill(buf []byte) []byte {
+// pendingLocked says whether there is something to flush.
+func (s *session) pendingLocked() bool {
+	return len(s.control) > 0 || s.pong != nil || s.ready.first != nil
+}
+
+// startFlush makes the caller the one who flushes, if nobody does.
+func (s *session) startFlush() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cause != nil {
-		return buf
+	if s.flushing || s.cause != nil || !s.pendingLocked() {
+		return false
 	}
-	buf = append(buf, s.control...)
+	s.flushing = true
+	return true
+}
+
+// flushOnce writes one batch. It is false when there was nothing left to write,
+// or the session has ended: then nobody flushes any more.
+func (s *session) flushOnce() bool {
+	room := flushRooms.Get().(*flushRoom)
+	defer flushRooms.Put(room)
+	if !s.fill(room) {
+		return false
+	}
+	s.line.gatherInto(room.sealed[:0])
+	err := s.seal(room)
+	sealed := s.line.gathered()
+	room.sealed = sealed[:0]
+	if err == nil {
+		err = s.line.flush(sealed, s.armWrite)
+	}
+	if err != nil {
+		s.end(writeCause(err, s.live.Flush))
+	}
+	return true
+}
+
+// seal encrypts the pieces. Chunks are given back.
+func (s *session) seal(room *flushRoom) (err error) {
+	plain := room.plain
+	for _, p := range room.pieces {
+		next := plain[:p.plain]
+		if p.frame != nil {
+			next = p.frame.rest()
+		} else {
+			plain = plain[p.plain:]
+		}
+		if err == nil {
+			_, err = s.conn.Write(next)
+		}
+		if p.frame != nil {
+			p.frame.free()
+		}
+	}
+	clear(room.pieces)
+	room.pieces = room.pieces[:0]
+	return err
+}
+
+// fill collects what goes next: all control frames, then one frame of each
+// stream in turn until a batch is full. It is false when there is nothing; then
+// the caller no longer flushes.
+func (s *session) fill(room *flushRoom) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	room.plain = room.plain[:0]
+	if s.cause != nil {
+		s.flushing = false
+		return false
+	}
+	room.plain = append(room.plain, s.control...)
 	if cap(s.control) > record {
 		s.control = nil
 	}
 	s.control = s.control[:0]
 	if s.pong != nil {
-		buf = wire.Append(buf, wire.Pong, 0, s.pong)
+		room.plain = wire.Append(room.plain, wire.Pong, 0, s.pong)
 		s.pong = nil
 	}
-	for len(buf) < batch && len(s.ready) > 0 {
-		st := s.ready[0]
-		s.ready[0] = nil // the array must not keep a stream that is over
-		s.ready = s.ready[1:]
-		buf = st.sendLocked(buf)
+	shared := 0 // of plain, in pieces already
+	for total := 0; total+len(room.plain) < batch; {
+		st := s.ready.take()
+		if st == nil {
+			break
+		}
+		var frame *chunk
+		if room.plain, frame = st.sendLocked(room.plain); frame != nil {
+			if n := len(room.plain) - shared; n > 0 {
+				room.pieces = append(room.pieces, piece{plain: n})
+				shared += n
+			}
+			room.pieces = append(room.pieces, piece{frame: frame})
+			total += len(frame.rest())
+		}
 	}
-	if len(s.ready) == 0 {
-		s.ready = nil
+	if n := len(room.plain) - shared; n > 0 {
+		room.pieces = append(room.pieces, piece{plain: n})
 	}
-	return buf
+	if len(room.pieces) == 0 {
+		s.flushing = false
+		return false
+	}
+	return true
 }
 
 // armWrite gives the next write its deadline. It is false when the session has
@@ -125,11 +204,15 @@ func (s *session) armWrite() bool {
 	return true
 }
 
-// wakeLocked wakes the flusher, and ends a session whose peer takes no answers.
+// wakeLocked makes sure that somebody flushes, and ends a session whose peer
+// takes no answers.
 func (s *session) wakeLocked() {
-	if len(s.control) > maxControl {
+	if len(s.control) > maxControl && s.cause == nil {
 		s.endLocked(cause{byProtocol, errors.New("peer does not take the answers to its frames")})
 		return
+	}
+	if s.flushing {
+		return // whoever flushes looks again
 	}
 	select {
 	case s.wake <- struct{}{}:
@@ -162,8 +245,8 @@ func (s *session) probe() {
 	s.wakeLocked()
 }
 
-// pongLocked takes the answer to a PING. What it says is only shown; that it
-// came at all has already moved the deadline.
+// pongLocked takes the answer to a PING. What it says is only shown, and tunes
+// the windows; that it came at all has already moved the deadline.
 func (s *session) pongLocked(p []byte) {
 	if d := time.Since(epoch) - time.Duration(binary.BigEndian.Uint64(p)); d >= 0 && d < time.Hour {
 		s.rtt.Store(int64(d))

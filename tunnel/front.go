@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/halfopen/halfopen/tunnel/wire"
 )
 
@@ -41,7 +39,7 @@ type front struct {
 	body    body      // of the request under way
 	passing bool      // what it knows of raw
 
-	// For the drainer of the stream.
+	// For whoever writes to the visitor.
 	answers answers
 	passed  bool // what it knows of raw
 
@@ -157,31 +155,6 @@ func (f *front) await(raw syscall.RawConn) error {
 			return failed
 		}
 		f.hold(c)
-	}
-}
-
-// errEnd is the orderly end of a connection.
-var errEnd = errors.New("the visitor closed the connection")
-
-// readChunk reads what there is, at most room bytes; nil when there is nothing
-// yet, errEnd at the end.
-func readChunk(fd, room int) (*chunk, error) {
-	c := getChunk(min(room, wire.MaxData))
-	for {
-		n, err := unix.Read(fd, c.data[:min(room, cap(c.data))])
-		switch {
-		case n > 0:
-			c.data = c.data[:n]
-			return c.fit(), nil
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			err = nil
-		case err == nil:
-			err = errEnd
-		}
-		c.free()
-		return nil, err
 	}
 }
 
@@ -366,6 +339,10 @@ func (st *stream) upgraded() error {
 func (st *stream) answeredAll() {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
+	st.answeredAllLocked()
+}
+
+func (st *stream) answeredAllLocked() {
 	st.front.open = false
 	if st.front.last {
 		st.endedLocked()

@@ -25,8 +25,8 @@ func (st *stream) carry(conn *net.TCPConn, opts SockOpts) error {
 		st.reset(wire.Gone, err.Error())
 		return fmt.Errorf("carry stream: %w", err)
 	}
-	st.begin(conn, opts)
-	enough := st.pump(raw)
+	st.begin(conn, raw, opts)
+	enough := st.pump()
 	if errors.Is(enough, errMoved) {
 		st.reset(wire.Drained, enough.Error())
 	} else if enough != nil {
@@ -65,11 +65,11 @@ func (st *stream) finish(conn *net.TCPConn) error {
 }
 
 // begin connects the stream with conn.
-func (st *stream) begin(conn *net.TCPConn, opts SockOpts) {
+func (st *stream) begin(conn *net.TCPConn, raw syscall.RawConn, opts SockOpts) {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.conn, st.opts, st.carrying, st.cancel = conn, opts, true, nil
+	st.conn, st.raw, st.opts, st.carrying, st.cancel = conn, raw, opts, true, nil
 	st.last = time.Now()
 	if st.over != nil {
 		return
@@ -85,7 +85,9 @@ func (st *stream) begin(conn *net.TCPConn, opts SockOpts) {
 // long as there is credit. When there is none, and after the connection's end,
 // it goes on to watch: a connection that dies must end the stream at once, also
 // when nothing may be read from it. The error is that of the front.
-func (st *stream) pump(raw syscall.RawConn) error {
+func (st *stream) pump() error {
+	in := &intake{st: st}
+	in.try = in.read
 	expired := false
 	for st.look(expired) {
 		if st.front != nil && !st.front.passing {
@@ -93,7 +95,8 @@ func (st *stream) pump(raw syscall.RawConn) error {
 				return err
 			}
 		}
-		c, err := st.receive(raw)
+		st.s.flushNow()
+		c, err := in.receive()
 		expired = errors.Is(err, os.ErrDeadlineExceeded)
 		switch {
 		case expired: // poked, or silent for long
@@ -152,41 +155,66 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// intake reads from the connection for the pump: a chunk is taken only when
+// there is something to read.
+type intake struct {
+	st  *stream
+	c   *chunk
+	err error
+	try func(fd uintptr) bool // in.read, made once
+}
+
 // receive waits until the connection is readable and there is room, and reads a
 // chunk; nil at the connection's end. It fails when the connection is dead, and
 // with os.ErrDeadlineExceeded when the pump should look again.
-func (st *stream) receive(raw syscall.RawConn) (c *chunk, err error) {
-	waitErr := raw.Read(func(fd uintptr) bool {
-		room := st.room()
-		if room == 0 {
-			err = broken(int(fd))
-			return err != nil
-		}
-		c = getChunk(room)
-		var n int
-		for {
-			n, err = unix.Read(int(fd), c.data[:room])
-			if err != unix.EINTR {
-				break
-			}
-		}
-		if n > 0 {
-			c.data = c.data[:n]
-			c = c.fit()
-			return true
-		}
-		c.free()
-		c = nil
-		if err == unix.EAGAIN {
-			err = nil
-			return false
-		}
-		return true
-	})
+func (in *intake) receive() (*chunk, error) {
+	waitErr := in.st.raw.Read(in.try)
+	c, err := in.c, in.err
+	in.c, in.err = nil, nil
 	if c == nil && err == nil {
 		err = waitErr
 	}
 	return c, err
+}
+
+// read is false when the pump has to wait for the connection.
+func (in *intake) read(fd uintptr) bool {
+	room := in.st.room()
+	if room == 0 {
+		in.err = broken(int(fd))
+		return in.err != nil
+	}
+	in.c, in.err = readChunk(int(fd), room)
+	if in.err == errEnd {
+		in.err = nil
+		return true
+	}
+	return in.c != nil || in.err != nil
+}
+
+// errEnd is the orderly end of a connection.
+var errEnd = errors.New("the visitor closed the connection")
+
+// readChunk reads what there is, at most room bytes; nil when there is nothing
+// yet, errEnd at the end.
+func readChunk(fd, room int) (*chunk, error) {
+	c := getChunk(min(room, wire.MaxData))
+	for {
+		n, err := unix.Read(fd, c.room(room))
+		switch {
+		case n > 0:
+			c.data = c.data[:len(c.data)+n]
+			return c.fit(), nil
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			err = nil
+		case err == nil:
+			err = errEnd
+		}
+		c.free()
+		return nil, err
+	}
 }
 
 // room is how much the pump may read: 0 when it may only watch.
@@ -260,8 +288,8 @@ func (st *stream) drain() {
 			}
 			return
 		}
-		whole := false // an answer ends with this chunk
-		if st.front != nil {
+		whole := c.whole // an answer ends with this chunk
+		if st.front != nil && !c.followed {
 			var err error
 			if whole, err = st.answered(c.rest()); err != nil {
 				st.fail(c, err)
@@ -290,17 +318,21 @@ func (st *stream) drain() {
 func (st *stream) fail(c *chunk, err error) {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
-	if (errors.Is(err, errAnswer) || errors.Is(err, errChunk)) && st.over == nil && st.unansweredLocked() {
-		st.front.failed = &httpError{http.StatusBadGateway, err.Error()}
-	}
-	st.resetLocked(&resetError{code: wire.Gone, text: err.Error()}, true)
+	st.failLocked(err)
 	st.draining = false
 	if !st.over.far {
 		c.free()
 		return
 	}
-	st.in.chunks = append([]*chunk{c}, st.in.chunks...)
-	st.in.bytes += len(c.rest())
+	st.in.unpop(c)
+}
+
+// failLocked ends the stream because of what became of a write.
+func (st *stream) failLocked(err error) {
+	if (errors.Is(err, errAnswer) || errors.Is(err, errChunk)) && st.over == nil && st.unansweredLocked() {
+		st.front.failed = &httpError{http.StatusBadGateway, err.Error()}
+	}
+	st.resetLocked(&resetError{code: wire.Gone, text: err.Error()}, true)
 }
 
 // next takes the next chunk to write. With none left the drainer's work is
@@ -334,19 +366,63 @@ func (st *stream) shutWrite() {
 	st.pokeLocked() // the half-close bound begins, or the pump is done
 }
 
-// wrote counts what reached the connection, and grants new credit.
+// writeStraight writes as much of p as the connection takes without waiting, and
+// queues the rest. The caller is the one who writes: see claimLocked.
+func (st *stream) writeStraight(p []byte) {
+	defer st.drainer.Done()
+	var n int
+	var whole bool
+	var err error
+	if st.front != nil {
+		whole, err = st.answered(p)
+	}
+	if err == nil {
+		if gone := st.raw.Control(func(fd uintptr) { n, err = tryWrite(int(fd), p) }); gone != nil {
+			err = gone
+		}
+	}
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	st.draining = false
+	st.wroteLocked(n)
+	switch {
+	case err != nil:
+		st.failLocked(err)
+	case st.over != nil:
+	case n < len(p):
+		c := chunkOf(p[n:])
+		c.followed, c.whole = st.front != nil, whole
+		st.in.push(c)
+	case whole:
+		st.answeredAllLocked()
+	}
+	st.drainLocked()
+}
+
+// wrote is wroteLocked for the drainer.
 func (st *stream) wrote(n int) {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
+	st.wroteLocked(n)
+}
+
+// wroteLocked counts what reached the connection, and grants new credit.
+func (st *stream) wroteLocked(n int) {
 	st.last = time.Now()
 	st.written += int64(n)
 	st.eaten += n
-	if st.over == nil && !st.finIn && st.eaten >= grant {
-		st.window += st.eaten
-		st.s.control = wire.AppendCredit(st.s.control, st.id, st.eaten)
-		st.eaten = 0
-		st.s.wakeLocked()
+	st.moved += n
+	if st.over != nil || st.finIn || st.eaten < min(st.size/8, maxGrant) {
+		return
 	}
+	grant := st.eaten + st.tuneLocked(st.last)
+	st.eaten = 0
+	if grant <= 0 {
+		return
+	}
+	st.window += grant
+	st.s.control = wire.AppendCredit(st.s.control, st.id, grant)
+	st.s.wakeLocked()
 }
 
 // labels are those of the goroutines that work for the stream.

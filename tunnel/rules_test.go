@@ -25,7 +25,7 @@ func TestBrokenRules(t *testing.T) {
 		"DATA never opened":   func(st uint32) []byte { return wire.Append(nil, wire.Data, st+1, []byte("x")) },
 		"CREDIT never opened": func(st uint32) []byte { return wire.AppendCredit(nil, st+1, 1) },
 		"CREDIT of nothing":   func(st uint32) []byte { return wire.AppendCredit(nil, st, 0) },
-		"CREDIT over window":  func(st uint32) []byte { return wire.AppendCredit(nil, st, wire.Window) },
+		"CREDIT over window":  func(st uint32) []byte { return wire.AppendCredit(nil, st, wire.MaxWindow) },
 		"DATA after FIN": func(st uint32) []byte {
 			return wire.Append(wire.Append(nil, wire.Fin, st, nil), wire.Data, st, []byte("x"))
 		},
@@ -36,7 +36,7 @@ func TestBrokenRules(t *testing.T) {
 		"unknown frame":  func(st uint32) []byte { return wire.AppendHeader(nil, 99, st, 0) },
 		"credit overrun": func(st uint32) []byte {
 			var all []byte
-			for range 64 << 20 / len(big) { // more than all buffers of a visitor that reads nothing
+			for range 2 * wire.MaxWindow / len(big) { // more than all buffers of a visitor that reads nothing
 				all = wire.Append(all, wire.Data, st, big)
 			}
 			return all

@@ -226,7 +226,11 @@ func (s *Server) admit(conn *net.TCPConn) (*login, *session, error) {
 		return nil, nil, err
 	}
 	defer release()
-	secure := tls.Server(conn, s.tls)
+	below, err := newLine(conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	secure := tls.Server(below, s.tls)
 	if err := secure.Handshake(); err != nil {
 		return nil, nil, fmt.Errorf("shake hands: %w", err)
 	}
@@ -235,7 +239,7 @@ func (s *Server) admit(conn *net.TCPConn) (*login, *session, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("read AUTH: %w", err)
 	}
-	l, own, err := s.authorize(f, secure, conn, frames)
+	l, own, err := s.authorize(f, secure, below, frames)
 	refused := (*refusal)(nil)
 	if errors.As(err, &refused) {
 		if _, err := secure.Write(wire.AppendReason(nil, wire.Refused, 0, refused.code, refused.text)); err != nil {
@@ -247,7 +251,7 @@ func (s *Server) admit(conn *net.TCPConn) (*login, *session, error) {
 
 // authorize answers AUTH: a session in its slot of a login, with AUTHOK as the
 // first frame that it will send, or a *refusal.
-func (s *Server) authorize(f wire.Frame, secure *tls.Conn, conn *net.TCPConn, frames *wire.Reader) (*login, *session, error) {
+func (s *Server) authorize(f wire.Frame, secure *tls.Conn, below *line, frames *wire.Reader) (*login, *session, error) {
 	if f.Type != wire.Auth {
 		return nil, nil, fmt.Errorf("%w: %v before AUTH", wire.ErrProtocol, f.Type)
 	}
@@ -263,10 +267,9 @@ func (s *Server) authorize(f wire.Frame, secure *tls.Conn, conn *net.TCPConn, fr
 		return nil, nil, &refusal{wire.Limit, fmt.Sprintf("%d sessions a login", s.cfg.MaxSessions)}
 	}
 	session := func(l *login) *session {
-		own := newSession(roleServer, l.sessionID(ask.Slot), secure, conn, frames, s.cfg.Liveness, &l.room)
+		own := newSession(roleServer, l.sessionID(ask.Slot), secure, below, frames, s.cfg.Liveness, &l.room)
 		own.slot = ask.Slot
 		own.control = wire.Append(nil, wire.AuthOK, 0, wire.Welcome{Key: l.key, Most: uint8(s.cfg.MaxSessions), ID: own.id}.Append(nil))
-		own.wake <- struct{}{}
 		return own
 	}
 	if ask.Key == (wire.Key{}) {

@@ -13,15 +13,17 @@ import (
 )
 
 // session is one TLS connection of a login, after the handshake. It runs in the
-// goroutine that calls run, with one more goroutine, the flusher.
+// goroutine that calls run, with one more goroutine, the flusher. The pumps of
+// its streams flush too.
 //
 // Nobody who holds mu blocks: the reader appends to queues and wakes others,
-// the flusher copies from queues and writes with mu free.
+// whoever flushes takes from queues and writes with mu free.
 type session struct {
 	id, role, peer string
 	slot           uint8        // of its login
-	conn           net.Conn     // TLS; read by run, written by the flusher
-	raw            *net.TCPConn // below conn; closed by whoever accepted or dialled it
+	conn           net.Conn     // TLS; read by run, written by whoever flushes
+	line           *line        // below conn
+	raw            *net.TCPConn // below line; closed by whoever accepted or dialled it
 	frames         *wire.Reader
 	live           Liveness
 	room           *seats        // for streams, of the whole login
@@ -37,13 +39,15 @@ type session struct {
 
 	owners sync.WaitGroup // of the streams in the map
 
-	mu      sync.Mutex
-	cause   *cause
-	streams map[uint32]*stream
-	last    uint32    // the newest stream
-	control []byte    // whole frames that go before data
-	ready   []*stream // streams that have something to send, in turn
-	pong    []byte    // what the last unanswered PING said; nil for none
+	mu       sync.Mutex
+	cause    *cause
+	streams  map[uint32]*stream
+	last     uint32 // the newest stream
+	flushing bool   // somebody flushes
+	control  []byte // whole frames that go before data
+	ready    turns  // streams that have something to send
+	pong     []byte // what the last unanswered PING said; nil for none
+	grown    int    // sum of what the windows of the streams are larger than wire.Window
 }
 
 // maxControl bounds the control frames that wait for the flusher. Streams and
@@ -51,10 +55,10 @@ type session struct {
 // faster than it takes the answers gets here.
 const maxControl = 1 << 20
 
-func newSession(role, id string, conn net.Conn, raw *net.TCPConn, frames *wire.Reader, live Liveness, room *seats) *session {
+func newSession(role, id string, conn net.Conn, line *line, frames *wire.Reader, live Liveness, room *seats) *session {
 	return &session{
-		id: id, role: role, peer: raw.RemoteAddr().String(),
-		conn: conn, raw: raw, frames: frames,
+		id: id, role: role, peer: line.RemoteAddr().String(),
+		conn: conn, line: line, raw: line.TCPConn, frames: frames,
 		live: live, room: room,
 		born:    time.Now(),
 		wake:    make(chan struct{}, 1),
@@ -106,8 +110,9 @@ func (s *session) endStreams() {
 	}
 }
 
-// armRead moves the heartbeat's deadline: the session is dead that long after
-// the last frame. It is false when the session has ended.
+// armRead moves the heartbeat's deadline before a read that may block: the
+// session is dead that long after the last frame. It is false when the session
+// has ended.
 func (s *session) armRead() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +132,7 @@ func (s *session) armRead() bool {
 
 // read reads frames until one cannot be read or breaks the rules.
 func (s *session) read() cause {
-	for s.armRead() {
+	for s.frames.Ready() || s.armRead() {
 		f, err := s.frames.Next()
 		if err != nil {
 			return readCause(err, s.live.HeartbeatDeadline)
@@ -141,6 +146,12 @@ func (s *session) read() cause {
 
 // handle takes one frame. It never blocks.
 func (s *session) handle(f wire.Frame) error {
+	switch f.Type {
+	case wire.Data:
+		return s.data(f)
+	case wire.Fin:
+		return s.fin(f)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch f.Type {
@@ -153,28 +164,65 @@ func (s *session) handle(f wire.Frame) error {
 		return nil
 	case wire.Open:
 		return s.openedLocked(f)
-	case wire.Data, wire.Fin, wire.Reset, wire.Credit:
+	case wire.Reset, wire.Credit:
 	default:
 		return fmt.Errorf("%w: %v after the login", wire.ErrProtocol, f.Type)
 	}
-	st := s.streams[f.Stream]
-	if st == nil {
-		if f.Stream > s.last {
-			return fmt.Errorf("%w: %v on stream %d, which was never opened", wire.ErrProtocol, f.Type, f.Stream)
-		}
-		return nil // sent before the peer heard that the stream is over
-	}
-	switch f.Type {
-	case wire.Data:
-		return st.dataLocked(f.Payload)
-	case wire.Fin:
-		return st.finLocked()
-	case wire.Credit:
+	st, err := s.streamLocked(f)
+	switch {
+	case st == nil:
+		return err
+	case f.Type == wire.Credit:
 		return st.creditLocked(f.Payload)
 	}
 	code, text := wire.ParseReason(f.Payload)
 	st.resetLocked(&resetError{code: code, text: text, far: true}, false)
 	return nil
+}
+
+// streamLocked finds the stream of a frame. It is nil without an error when the
+// frame was sent before the peer heard that the stream is over.
+func (s *session) streamLocked(f wire.Frame) (*stream, error) {
+	st := s.streams[f.Stream]
+	if st == nil && f.Stream > s.last {
+		return nil, fmt.Errorf("%w: %v on stream %d, which was never opened", wire.ErrProtocol, f.Type, f.Stream)
+	}
+	if st != nil && st.over != nil {
+		st = nil
+	}
+	return st, nil
+}
+
+// data takes DATA: what the connection takes at once goes there straight from
+// the reader's buffer, the rest is queued.
+func (s *session) data(f wire.Frame) error {
+	s.mu.Lock()
+	st, err := s.streamLocked(f)
+	var straight bool
+	if st != nil {
+		straight, err = st.dataLocked(f.Payload)
+	}
+	s.mu.Unlock()
+	if straight {
+		st.writeStraight(f.Payload)
+	}
+	return err
+}
+
+// fin takes FIN.
+func (s *session) fin(f wire.Frame) error {
+	s.mu.Lock()
+	st, err := s.streamLocked(f)
+	var straight bool
+	if st != nil {
+		straight, err = st.finLocked()
+	}
+	s.mu.Unlock()
+	if straight {
+		st.shutWrite()
+		st.drainer.Done()
+	}
+	return err
 }
 
 // open opens a stream to the client. The caller owns it: it closes what it
@@ -194,7 +242,7 @@ func (s *session) open(kind wire.Kind, visitor string) (*stream, error) {
 	}
 	s.last++
 	s.control = wire.AppendOpen(s.control, s.last, kind, visitor)
-	s.wakeLocked()
+	// Not flushed here: carry does so, often with the first DATA in one record.
 	return s.addLocked(s.last, kind, visitor), nil
 }
 
@@ -237,7 +285,7 @@ func (s *session) full() *resetError {
 func (s *session) addLocked(id uint32, kind wire.Kind, visitor string) *stream {
 	st := &stream{
 		s: s, id: id, kind: kind, visitor: visitor, born: time.Now(),
-		credit: wire.Window, window: wire.Window,
+		credit: wire.Window, window: wire.Window, size: wire.Window,
 	}
 	s.streams[id] = st
 	s.load.Add(1)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/halfopen/halfopen/tunnel/wire"
@@ -12,51 +13,55 @@ import (
 // stream is one visitor's way through a session. Its owner connects it with a
 // connection by carry and calls release at the end.
 //
-//	out: conn --pump--> queue --flusher--> session      until eof, then FIN
-//	in:  session --reader--> queue --drainer--> conn    until FIN, then shut
+//	out: conn --pump--> queue --flush--> session                  until eof, then FIN
+//	in:  session --reader--------------------> conn               until FIN, then shut
+//	                    +--> queue --drainer-->     what conn does not take at once
 type stream struct {
 	s       *session
 	id      uint32
 	kind    wire.Kind
 	visitor string
 	born    time.Time
-	drainer sync.WaitGroup
-	front   *front // of an HTTP visitor; nil for all others. Set before carry.
+	drainer sync.WaitGroup // who writes to conn: the drainer, or for a moment the reader
+	front   *front         // of an HTTP visitor; nil for all others. Set before carry.
 
 	// The rest is guarded by s.mu.
 	conn     *net.TCPConn // nil before carry
-	opts     SockOpts     // of conn
-	carrying bool         // carry has begun and not ended: conn may be poked
-	cancel   func()       // ends a dial under way
-	over     *resetError  // the stream was reset, by either end
-	last     time.Time    // when a byte last moved, or a direction ended
-	armed    bool         // conn has a read deadline
-	poked    bool         // that deadline is in the past, for the pump to look again
+	raw      syscall.RawConn
+	opts     SockOpts    // of conn
+	carrying bool        // carry has begun and not ended: conn may be poked
+	cancel   func()      // ends a dial under way
+	over     *resetError // the stream was reset, by either end
+	last     time.Time   // when a byte last moved, or a direction ended
+	armed    bool        // conn has a read deadline
+	poked    bool        // that deadline is in the past, for the pump to look again
 
 	out     queue
 	credit  int  // bytes the peer will still take
 	blocked bool // the pump waits for credit or for room in out
-	waiting bool // in s.ready
+	waiting bool // in s.ready, before behind
+	behind  *stream
 	eof     bool // conn has ended; a FIN follows the last byte of out
 	finSent bool
 
 	in       queue
-	window   int  // bytes the peer may still send
-	eaten    int  // bytes written to conn, not yet granted again
-	draining bool // a drainer runs
+	window   int // bytes the peer may still send
+	size     int // the most that window is granted: see tuneLocked
+	eaten    int // bytes written to conn, not yet granted again
+	moved    int // bytes written to conn since tuned
+	tuned    time.Time
+	draining bool // somebody writes to conn
 	finIn    bool // the peer has ended; conn's write side is shut after the last byte of in
 	shut     bool
 	written  int64 // bytes written to conn
 }
 
 const (
-	// maxOut is how much of a stream may wait for the flusher.
+	// maxOut is how much of a stream may wait to be flushed.
 	maxOut = 2 * wire.MaxData
 	// lastWords is how long a connection may take the last bytes of a stream
 	// that the far end has reset.
 	lastWords = 250 * time.Millisecond
-	// grant is how much is eaten before the peer gets new credit.
-	grant = min(wire.Window/8, wire.MaxData)
 )
 
 // doneLocked says that both directions have ended in order.
@@ -95,10 +100,10 @@ func (st *stream) resetLocked(e *resetError, tell bool) {
 func (st *stream) sendRestLocked() {
 	s := st.s
 	for st.out.bytes > 0 && len(s.control)+st.out.bytes < maxControl/2 {
-		n := min(dataFrame, len(st.out.chunks[0].rest()))
-		s.control = wire.AppendHeader(s.control, wire.Data, st.id, n)
-		s.control = st.out.take(s.control, n)
-		s.bytesOut.Add(int64(n))
+		c := st.out.pop()
+		s.bytesOut.Add(int64(len(c.rest())))
+		s.control = wire.Append(s.control, wire.Data, st.id, c.rest())
+		c.free()
 	}
 }
 
@@ -127,6 +132,7 @@ func (st *stream) release() {
 	defer s.mu.Unlock()
 	st.resetLocked(&resetError{code: wire.Gone, text: "closed"}, true)
 	st.in.clear()
+	s.grown -= st.size - wire.Window
 	delete(s.streams, st.id)
 	s.load.Add(-1)
 	s.room.leave()
@@ -142,35 +148,54 @@ func (st *stream) dialing(cancel func()) bool {
 	return st.over == nil
 }
 
-// dataLocked takes DATA from the peer.
-func (st *stream) dataLocked(p []byte) error {
-	if st.over != nil {
-		return nil // sent before the peer heard of it
-	}
+// dataLocked takes DATA from the peer. straight says that the caller is to write
+// it to the connection: nothing is queued before it.
+func (st *stream) dataLocked(p []byte) (straight bool, err error) {
 	if st.finIn {
-		return fmt.Errorf("%w: DATA after FIN on stream %d", wire.ErrProtocol, st.id)
+		return false, fmt.Errorf("%w: DATA after FIN on stream %d", wire.ErrProtocol, st.id)
 	}
 	if len(p) > st.window {
-		return fmt.Errorf("%w: DATA of %d bytes on stream %d with a credit of %d", wire.ErrProtocol, len(p), st.id, st.window)
+		return false, fmt.Errorf("%w: DATA of %d bytes on stream %d with a credit of %d", wire.ErrProtocol, len(p), st.id, st.window)
 	}
 	st.window -= len(p)
 	st.s.bytesIn.Add(int64(len(p)))
+	if st.moved == 0 && st.tuned.IsZero() {
+		st.tuned = time.Now()
+	}
+	if st.idleLocked() {
+		st.claimLocked()
+		return true, nil
+	}
 	st.in.add(p)
 	st.drainLocked()
-	return nil
+	return false, nil
 }
 
-// finLocked takes FIN from the peer.
-func (st *stream) finLocked() error {
-	if st.over != nil {
-		return nil
-	}
+// finLocked takes FIN from the peer. straight says that the caller is to pass
+// it on.
+func (st *stream) finLocked() (straight bool, err error) {
 	if st.finIn {
-		return fmt.Errorf("%w: second FIN on stream %d", wire.ErrProtocol, st.id)
+		return false, fmt.Errorf("%w: second FIN on stream %d", wire.ErrProtocol, st.id)
 	}
 	st.finIn = true
-	st.drainLocked()
-	return nil
+	if !st.idleLocked() || st.silentLocked() {
+		st.drainLocked()
+		return false, nil
+	}
+	st.claimLocked()
+	return true, nil
+}
+
+// idleLocked says that the connection may be written to, and nobody does or has to.
+func (st *stream) idleLocked() bool {
+	return st.carrying && !st.draining && st.over == nil && !st.shut && st.in.bytes == 0
+}
+
+// claimLocked makes the caller the one who writes to the connection, until it sets
+// draining back and calls drainer.Done.
+func (st *stream) claimLocked() {
+	st.draining = true
+	st.drainer.Add(1)
 }
 
 // creditLocked takes CREDIT from the peer.
@@ -182,7 +207,7 @@ func (st *stream) creditLocked(p []byte) error {
 	if st.over != nil {
 		return nil
 	}
-	if st.credit+n > wire.Window {
+	if st.credit+n > wire.MaxWindow {
 		return fmt.Errorf("%w: CREDIT of %d on stream %d makes more than a window", wire.ErrProtocol, n, st.id)
 	}
 	st.credit += n
@@ -215,7 +240,12 @@ func (st *stream) roomLocked() int {
 // pushLocked queues bytes to send; the caller keeps within the credit.
 func (st *stream) pushLocked(c *chunk) {
 	st.credit -= len(c.rest())
-	st.out.push(c)
+	if n := len(c.rest()); n <= small && st.out.fits(n) {
+		st.out.add(c.rest())
+		c.free()
+	} else {
+		st.out.push(c)
+	}
 	st.queueLocked()
 }
 
@@ -223,35 +253,66 @@ func (st *stream) pushLocked(c *chunk) {
 func (st *stream) queueLocked() {
 	if !st.waiting {
 		st.waiting = true
-		st.s.ready = append(st.s.ready, st)
-		st.s.wakeLocked()
+		st.s.ready.add(st)
 	}
 }
 
-// sendLocked is the stream's turn: it appends one frame to buf, and FIN after
-// the last one.
-func (st *stream) sendLocked(buf []byte) []byte {
+// sendLocked is the stream's turn: one frame, appended to plain if it is small,
+// else the chunk that it is; and FIN after the last one.
+func (st *stream) sendLocked(plain []byte) ([]byte, *chunk) {
 	st.waiting = false
 	if st.over != nil {
-		return buf
+		return plain, nil
 	}
+	var frame *chunk
 	if st.out.bytes > 0 {
-		n := min(dataFrame, len(st.out.chunks[0].rest()))
-		buf = wire.AppendHeader(buf, wire.Data, st.id, n)
-		buf = st.out.take(buf, n)
-		st.s.bytesOut.Add(int64(n))
+		c := st.out.pop()
+		st.s.bytesOut.Add(int64(len(c.rest())))
+		if len(c.rest()) <= small {
+			plain = wire.Append(plain, wire.Data, st.id, c.rest())
+			c.free()
+		} else {
+			c.frame(st.id)
+			frame = c
+		}
 	}
+	// FIN after a frame that is not in plain has to wait for the next turn.
 	switch {
-	case st.out.bytes > 0:
+	case st.out.bytes > 0 || frame != nil && st.eof:
 		st.waiting = true
-		st.s.ready = append(st.s.ready, st)
+		st.s.ready.add(st)
 	case st.eof && !st.finSent:
-		buf = wire.Append(buf, wire.Fin, st.id, nil)
+		plain = wire.Append(plain, wire.Fin, st.id, nil)
 		st.finSent = true
 		st.pokeLocked() // the pump may be done
 	}
 	st.unblockLocked()
-	return buf
+	return plain, frame
+}
+
+// turns is streams that have something to send, in the order of their turns.
+type turns struct{ first, last *stream }
+
+func (t *turns) add(st *stream) {
+	if t.last == nil {
+		t.first = st
+	} else {
+		t.last.behind = st
+	}
+	t.last = st
+}
+
+// take takes out whose turn it is, nil for nobody's.
+func (t *turns) take() *stream {
+	st := t.first
+	if st == nil {
+		return nil
+	}
+	t.first, st.behind = st.behind, nil
+	if t.first == nil {
+		t.last = nil
+	}
+	return st
 }
 
 // drainLocked starts the drainer if there is work for it and none runs.

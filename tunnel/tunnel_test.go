@@ -10,12 +10,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // httpOrigin answers with what it was asked.
@@ -260,10 +258,7 @@ func TestResetWithoutCredit(t *testing.T) {
 		ended <- dead
 	}), nil)
 	visitor := w.visitTCP()
-	flood(t, visitor)
-	if got := w.blocked(); got != 1 {
-		t.Fatalf("%d streams want credit, not one: the flood was too small", got)
-	}
+	w.flood(visitor)
 	abort(visitor)
 	visitor.Close()
 	if !take(t, ended) {
@@ -308,22 +303,25 @@ func isBroken(conn *net.TCPConn) bool {
 	return err != nil || dead
 }
 
-// flood writes until nothing more is taken.
-func flood(t *testing.T, conn *net.TCPConn) {
-	t.Helper()
-	for total := 0; ; {
-		if err := conn.SetWriteDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
-			t.Fatal(err)
+// flood writes until the server may not read more for want of credit.
+func (w *world) flood(conn *net.TCPConn) {
+	w.t.Helper()
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for total := 0; total < 1<<28; {
+			n, err := conn.Write(make([]byte, 1<<20))
+			total += n
+			if err != nil {
+				return
+			}
 		}
-		n, err := conn.Write(make([]byte, 1<<20))
-		total += n
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return
-		}
-		if err != nil || total > 1<<28 {
-			t.Fatalf("flood: %d bytes taken, %v", total, err)
-		}
+		w.t.Error("the flood is taken")
+	})
+	eventually(w.t, "a stream wants credit", func() bool { return w.blocked() == 1 })
+	if err := conn.SetWriteDeadline(past); err != nil {
+		w.t.Fatal(err)
 	}
+	writing.Wait()
 }
 
 // blocked is how many streams of the server may not read for want of credit.

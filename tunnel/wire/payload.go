@@ -171,10 +171,10 @@ func AppendCredit(dst []byte, stream uint32, n int) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(n))
 }
 
-// ParseCredit reads the payload of CREDIT: 1 to Window bytes.
+// ParseCredit reads the payload of CREDIT: 1 to MaxWindow bytes.
 func ParseCredit(p []byte) (int, error) {
 	n := binary.BigEndian.Uint32(p)
-	if n == 0 || n > Window {
+	if n == 0 || n > MaxWindow {
 		return 0, fmt.Errorf("%w: CREDIT of %d bytes", ErrProtocol, n)
 	}
 	return int(n), nil

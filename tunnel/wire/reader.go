@@ -13,7 +13,18 @@ type Reader struct {
 
 // NewReader returns a reader of frames from r.
 func NewReader(r io.Reader) *Reader {
-	return &Reader{buf: bufio.NewReaderSize(r, HeaderLen+MaxData)}
+	return &Reader{buf: bufio.NewReaderSize(r, MaxFrame)}
+}
+
+// Ready says whether Next has a whole frame without reading.
+func (r *Reader) Ready() bool {
+	n := r.buf.Buffered() - r.used
+	if n < HeaderLen {
+		return false
+	}
+	head, _ := r.buf.Peek(r.used + HeaderLen) // is there: see above
+	_, _, length, err := parseHeader(head[r.used:])
+	return err != nil || n >= HeaderLen+length
 }
 
 // Next returns the next frame. It fails with the error of the underlying reader

@@ -27,12 +27,20 @@ const Version = 1
 // HeaderLen is the length of a frame's header in bytes.
 const HeaderLen = 8
 
-// MaxData is the longest payload of any frame, in bytes.
-const MaxData = 64 << 10
+// MaxFrame is the length of the longest frame in bytes, MaxData that of its
+// payload.
+const (
+	MaxFrame = 64 << 10
+	MaxData  = MaxFrame - HeaderLen
+)
 
-// Window is the credit of a new stream in each direction, in bytes; it is also
-// the most credit that a stream can ever hold.
-const Window = 256 << 10
+// Window is the credit of a new stream in each direction, in bytes, MaxWindow
+// the most that a stream can ever hold: a receiver that takes everything at once
+// grants more than it has got, up to this.
+const (
+	Window    = 256 << 10
+	MaxWindow = 16 << 20
+)
 
 // Type is the first byte of a frame.
 type Type uint8

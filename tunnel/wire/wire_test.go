@@ -118,10 +118,10 @@ func TestPayloads(t *testing.T) {
 	if _, _, err := ParseOpen([]byte{3}); !errors.Is(err, ErrProtocol) {
 		t.Errorf("open of an unknown kind: %v", err)
 	}
-	if n, err := ParseCredit(next(AppendCredit(nil, 1, Window))); n != Window || err != nil {
+	if n, err := ParseCredit(next(AppendCredit(nil, 1, MaxWindow))); n != MaxWindow || err != nil {
 		t.Errorf("credit: got %d %v", n, err)
 	}
-	for _, n := range []int{0, Window + 1} {
+	for _, n := range []int{0, MaxWindow + 1} {
 		if _, err := ParseCredit(next(AppendCredit(nil, 1, n))); !errors.Is(err, ErrProtocol) {
 			t.Errorf("credit of %d: got %v, want a protocol error", n, err)
 		}
@@ -166,7 +166,7 @@ func FuzzReader(f *testing.F) {
 					t.Error("reason without a name")
 				}
 			case Credit:
-				if n, err := ParseCredit(fr.Payload); err == nil && (n < 1 || n > Window) {
+				if n, err := ParseCredit(fr.Payload); err == nil && (n < 1 || n > MaxWindow) {
 					t.Errorf("credit of %d", n)
 				}
 			}
