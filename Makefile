@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers physics leftovers mutants calibrate flakes doctor lint build clean
+.PHONY: help soak test layers physics leftovers mutants bench calibrate flakes doctor lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ flakes: ## the quick catalogue N (30) times more; false alarms add up; HOGS=4 TA
 mutants: ## each planted leak must be caught and its holder named (NAMES="a b" for some)
 	@. scripts/path.sh && go build -buildvcs=false -o bin/mutate ./harness/cmd/mutate && exec bin/mutate run $(NAMES)
 
+bench: ## the tunnel beside ssh, haproxy, stunnel, frp, ...: medians and ratios (ARGS="--quick --figures bulk")
+	@. scripts/path.sh && go build -buildvcs=false -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/bench && exec bin/bench $(ARGS)
+
 doctor: ## what this machine can and cannot do, what is lost, how to get it
 	@scripts/doctor
 
@@ -47,7 +50,7 @@ lint: ## the checks that run nothing: format, vet, staticcheck, modules, workflo
 
 build: ## everything, and the commands into bin/
 	go build ./...
-	go build -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/soak ./harness/cmd/mutate ./harness/cmd/flakes ./harness/cmd/doctor ./reports/cmd/leakreport
+	go build -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/soak ./harness/cmd/mutate ./harness/cmd/bench ./harness/cmd/flakes ./harness/cmd/doctor ./reports/cmd/leakreport
 
 clean: ## what builds left; RUNS=1 removes the results of runs too
 	rm -rf bin "$(cache)"
