@@ -70,7 +70,11 @@ func (b *bench) start(ctx context.Context, x experiment, seed uint64) (*server, 
 			return nil, errors.Join(fmt.Errorf("the server is not ready: %s: %v", p.Status(), p.Tail(1)), err, p.Kill())
 		}
 	}
-	o, err := probe.Open(ctx, probe.Process{Role: "server", PID: p.PID(), Host: b.lab.Server, Pprof: adminAddress, Free: "/debug/free"})
+	observed := probe.Process{Role: "server", PID: p.PID(), Host: b.lab.Server, Pprof: adminAddress, Free: "/debug/free"}
+	if x.untold {
+		observed.Free = ""
+	}
+	o, err := probe.Open(ctx, observed)
 	if err != nil {
 		return nil, errors.Join(err, p.Kill())
 	}

@@ -11,10 +11,12 @@ type experiment struct {
 	cycles, exposures, least, most int
 	loaded                         bool // every third trial with all CPUs busy
 
-	kind  string // of the server
-	leak  string // "" for a healthy one
-	oneIn int
-	bytes int
+	kind string // of the server
+	// untold: the server has no /debug/free, and its heap is read from its pprof.
+	untold bool
+	leak   string // "" for a healthy one
+	oneIn  int
+	bytes  int
 	// finds is the resource that must be found to leak; "" for a healthy server.
 	finds string
 }
@@ -43,6 +45,10 @@ var plan = []experiment{
 	healthy("cache", "cache", "healthy: a cache that fills up, and stays", 6, 18),
 	healthy("burst", "plain", "healthy: 30 to 90 connections a cycle", 30, 90),
 	healthy("idle", "idle", "healthy: connections left to an idle timeout of 100 ms", 6, 18),
+	{
+		name: "pprof only", what: "healthy: a buffer a connection; its heap is read from its pprof", runs: 30,
+		cycles: 160, least: 6, most: 18, loaded: true, kind: "plain", untold: true,
+	},
 	planted("goroutine", "goroutines"),
 	planted("fd", "fds"),
 	planted("socket", "fds"),
@@ -55,8 +61,8 @@ var plan = []experiment{
 		runs: 10, cycles: 260, least: 6, most: 18, kind: "plain", leak: "heap", oneIn: perCycle, bytes: 512, finds: "heap",
 	},
 	{
-		name: "labels", what: "a new metric label every 12 connections; looked at after 400 judged cycles",
-		runs: 5, cycles: 860, least: 6, most: 18, kind: "plain", leak: "labels", oneIn: perCycle, finds: "heap",
+		name: "labels", what: "a new metric label every 12 connections; looked at after 800 judged cycles",
+		runs: 5, cycles: 1680, least: 6, most: 18, kind: "plain", leak: "labels", oneIn: perCycle, finds: "heap",
 	},
 }
 

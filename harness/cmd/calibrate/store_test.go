@@ -109,8 +109,8 @@ func TestTable(t *testing.T) {
 		}
 	}
 	rows := table(done)
-	if r := find(rows, "all healthy"); r.Runs != 300 || r.Leaks != 0 || r.Bound > 0.01 || r.Bound < 0.0099 {
-		t.Errorf("300 healthy runs: %+v", r)
+	if r := find(rows, "all healthy"); r.Runs != 330 || r.Leaks != 0 || r.Bound > 0.0091 || r.Bound < 0.009 {
+		t.Errorf("330 healthy runs: %+v", r)
 	}
 	if r := find(rows, "fd 1 in 100"); r.Found != 20 || r.Bound < .13 || r.Bound > .14 {
 		t.Errorf("planted descriptors: %+v", r)
