@@ -30,6 +30,13 @@ func explain(j record.Judgement, s *Suite) string {
 	if j.Why != "" {
 		text += "\n  why:   " + j.Why
 	}
+	for i, d := range j.Differences {
+		if i == maxListed {
+			text += fmt.Sprintf("\n  ... and %d more", len(j.Differences)-i)
+			break
+		}
+		text += "\n  finding: " + d.Reason
+	}
 	for i, v := range j.Survivors {
 		if i == maxListed {
 			text += fmt.Sprintf("\n  ... and %d more", len(j.Survivors)-i)

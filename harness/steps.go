@@ -25,21 +25,12 @@ func (w *World) Inject(f fault.Fault) {
 	r.fault.Peers = w.Lab.Peers(lab.Place(r.fault.Place))
 	w.faults++
 	r.fault.ID = w.faults
-	groups := leak.Stated(w.suite.Settings, r.exposure())
-	r.window = leak.WindowOf(groups, r.exposure())
-	if r.window.Upper < 0 && !r.window.Survive {
-		w.skip(fmt.Sprintf("nothing ends a connection in bounded time after %s at %s: in target %s %s",
-			r.fault.Name, r.fault.Place, w.suite.Target.Name, leak.Unbounded(groups, r.exposure())))
-	}
-	if expected, _ := w.suite.Target.ExpectsSkip(w.name); expected {
-		w.abort(errors.New("not skipped, although the target's file expects it"))
-	}
-	w.emit(record.Event{Kind: record.KindWindow, Window: &r.window})
 	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
 	if r.traffic == idle {
 		w.acknowledged()
 	}
 	w.expose()
+	w.bound()
 	for _, v := range r.visitors {
 		select {
 		case <-v.Done():
@@ -70,6 +61,38 @@ func (r *round) exposure() leak.Exposure {
 		x.Without = r.fault.Place // who is frozen can let go of nothing: its peer must
 	}
 	return x
+}
+
+// bound computes the window from what the exposed sockets have, and skips the spec if
+// there is none.
+func (w *World) bound() {
+	w.t.Helper()
+	r := w.round
+	x := r.exposure()
+	groups := w.groups(x, func(s *leak.Snapshots) (record.Sample, []record.Socket) {
+		return s.E, leak.Exposed(r.fault, s.B, s.E)
+	})
+	r.window = leak.WindowOf(groups, x)
+	// A flap that is shorter than every detector needs no bound.
+	if r.window.Upper < 0 && !r.window.Survive {
+		w.skip(fmt.Sprintf("nothing ends a connection in bounded time after %s at %s: in target %s %s",
+			r.fault.Name, r.fault.Place, w.suite.Target.Name, leak.Unbounded(groups, x)))
+	}
+	if expected, _ := w.suite.Target.ExpectsSkip(w.name); expected {
+		w.abort(errors.New("not skipped, although the target's file expects it"))
+	}
+	w.emit(record.Event{Kind: record.KindWindow, Window: &r.window})
+}
+
+// groups are the connections that of gives for each process's snapshots, as they are set.
+func (w *World) groups(x leak.Exposure, of func(*leak.Snapshots) (record.Sample, []record.Socket)) []leak.Group {
+	sockets, namespaces := map[string][]record.Socket{}, map[string]*record.Namespace{}
+	for role, s := range w.round.snapshots {
+		sample, some := of(s)
+		sockets[role], namespaces[role] = some, sample.Namespace
+	}
+	// Who is reached by which address: visitors and origins are at the edge.
+	return leak.Groups(w.suite.Settings, x, sockets, w.Lab.Peers(lab.AtVisitor), namespaces)
 }
 
 // load counts the visitors.
@@ -201,9 +224,12 @@ func (w *World) snapshot(label record.Label, put func(*leak.Snapshots, record.Sa
 }
 
 // ShortOutage is for how long a path may be silent without any healthy connection
-// being given up, from the target's settings.
+// being given up, from what the sessions' sockets have.
 func (w *World) ShortOutage() time.Duration {
-	return seconds(leak.ShortOutage(w.suite.Settings, w.round.traffic != idle))
+	groups := w.groups(leak.Exposure{Class: record.Flap}, func(s *leak.Snapshots) (record.Sample, []record.Socket) {
+		return s.B, leak.Exposed(record.Fault{}, record.Sample{}, s.B)
+	})
+	return seconds(leak.ShortestOutage(groups, w.round.traffic != idle))
 }
 
 // LongestSilence is how long an idle session may send no packet, from the target's

@@ -216,3 +216,31 @@ func TestBlindDetectorIsTheReason(t *testing.T) {
 		t.Error("the page does not say what was missed")
 	}
 }
+
+// How the sockets of the window's rows are set is said once a group, and where that is not as
+// the target's file says, the page names it.
+func TestSocketsAndFindings(t *testing.T) {
+	b := leakRun(t)
+	for _, e := range b.events {
+		if e.Window != nil {
+			for i := range e.Window.Rows[:3] {
+				e.Window.Rows[i].Count, e.Window.Rows[i].Set = 4, "keepalive 2/1/3, user timeout 50 s"
+			}
+		}
+		if e.Verdict != nil && e.Verdict.Verdict == record.Leak {
+			e.Verdict.Differences = []record.Difference{{Role: "server", Reason: "server: 4 of 4 sockets have TCP_USER_TIMEOUT 50 s, the target file says 5 s"}}
+		}
+	}
+	_, page := mustWrite(t, b.write())
+	check(t, page)
+	got := strings.ReplaceAll(text(page), "\u00a0", " ")
+	for _, w := range []string{"4 sessions", "keepalive 2/1/3, user timeout 50 s", "Finding: server: 4 of 4 sockets have TCP_USER_TIMEOUT 50 s, the target file says 5 s"} {
+		if !strings.Contains(got, w) {
+			t.Errorf("the page does not say %q", w)
+		}
+	}
+	// Three rows a table, and a table a round that has one.
+	if set, rows := strings.Count(got, "user timeout 50 s"), strings.Count(page, "<td>4 sessions<"); set == 0 || set*3 != rows {
+		t.Errorf("%d rows say how their sockets are set, of %d rows: want a third", set, rows)
+	}
+}

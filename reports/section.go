@@ -19,6 +19,7 @@ type section struct {
 	Where, Fault, Why string
 	Freed             string
 	Others            []string // reasons of further judgements
+	Findings          []string // where the sockets are not set as the target's file says
 	File, Replay      string
 	Labels            string
 	Topology, Failure string
@@ -53,8 +54,8 @@ type (
 		Rows                                []boundView
 	}
 	boundView struct {
-		Role, Sockets, Detector, Formula, Earliest, Latest string
-		Decides                                            bool
+		Role, Sockets, Set, Detector, Formula, Earliest, Latest string
+		Decides                                                 bool
 	}
 	faultView struct {
 		Name, Place, Class, Injected, Witnessed, Healed, Witness, Exposures string
@@ -195,6 +196,9 @@ func (r *round) section(id string, level int) section {
 		if j != worst {
 			s.Others = append(s.Others, string(j.Verdict)+": "+j.Reason)
 		}
+		for _, d := range j.Differences {
+			s.Findings = append(s.Findings, d.Reason)
+		}
 		for _, row := range j.Table {
 			s.Rows = append(s.Rows, drawRow(row))
 		}
@@ -300,8 +304,15 @@ func timer(k record.Socket) string {
 
 func drawWindow(w record.Window) windowView {
 	v := windowView{Upper: seconds(w.Upper), Slack: seconds(w.Slack), Deadline: seconds(w.Deadline), Last: seconds(w.Last), Lower: seconds(w.Lower)}
-	for _, b := range w.Rows {
-		v.Rows = append(v.Rows, boundView{Role: b.Role, Sockets: b.Sockets, Detector: b.Detector, Formula: b.Formula,
+	for i, b := range w.Rows {
+		sockets, set := b.Sockets, b.Set
+		if b.Count > 0 {
+			sockets = fmt.Sprintf("%d %s", b.Count, b.Sockets)
+		}
+		if i > 0 && w.Rows[i-1].Role == b.Role && w.Rows[i-1].Sockets == b.Sockets && w.Rows[i-1].Set == b.Set {
+			set = "" // the row above says it
+		}
+		v.Rows = append(v.Rows, boundView{Role: b.Role, Sockets: sockets, Set: set, Detector: b.Detector, Formula: b.Formula,
 			Earliest: limitSeconds(b.Earliest), Latest: limitSeconds(b.Latest), Decides: b.Decides})
 	}
 	return v

@@ -60,7 +60,8 @@ func (s Snapshots) Excesses() ([]record.Row, []record.Excess) {
 // target died, gave up a healthy connection, served wrong bytes, or does not serve
 // again; LATE if all is gone, but after the deadline. On a machine that starved, what
 // is late by no more than that is INCONCLUSIVE. So is what would be a PASS, if
-// the live sockets are not set as the target's file says: the window was for others.
+// the live sockets are not set as the target's file says: the window is that of the
+// sockets, but a file that is wrong about what can be read is not to be believed about what can't.
 func Judge(r Round) record.Judgement {
 	o := r.Outcome
 	j := record.Judgement{
@@ -115,7 +116,7 @@ func Judge(r Round) record.Judgement {
 		j.Reason = fmt.Sprintf("back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", o.SettledAfter, r.Settle.Deadline)
 	case slices.ContainsFunc(j.Differences, lies):
 		j.Verdict = record.Inconclusive
-		j.Reason = "the window does not hold: " + j.Differences[slices.IndexFunc(j.Differences, lies)].Reason
+		j.Reason = "the target's file belies its sockets: " + j.Differences[slices.IndexFunc(j.Differences, lies)].Reason
 	case r.Window.Survive:
 		j.Verdict = record.Pass
 		j.Reason = fmt.Sprintf("%d connections survived %s", r.Fault.Exposures, r.Fault.Name)

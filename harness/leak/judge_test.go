@@ -171,7 +171,7 @@ func TestJudge(t *testing.T) {
 		{"nobody gave up", func(r *Round) { r.Outcome.First = -1 }, record.Pass, nil},
 		{"the file lies about the sockets", func(r *Round) {
 			tell(r, record.Options{Protocol: 6, Keepalive: true, KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 50})
-		}, record.Inconclusive, []string{"window does not hold", "TCP_USER_TIMEOUT 50 s", "says 5 s"}},
+		}, record.Inconclusive, []string{"file belies its sockets", "TCP_USER_TIMEOUT 50 s", "says 5 s"}},
 		{"the sockets are as the file says", func(r *Round) {
 			tell(r, record.Options{Protocol: 6, Keepalive: true, KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 5})
 		}, record.Pass, nil},

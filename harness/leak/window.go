@@ -142,7 +142,10 @@ func Unbounded(groups []Group, x Exposure) string {
 			}
 		}
 	}
-	return strings.Join(all, "; ")
+	if all == nil {
+		return ""
+	}
+	return strings.Join(all, "; ") + " (the target's file may scale it by kernel:, or give a window)"
 }
 
 // lacks says what the group is, and what it lacks.
@@ -178,7 +181,7 @@ func (g Group) lacks(x Exposure) string {
 			text += fmt.Sprintf("; %s takes up to %.0f s, and a story waits for %.0f s at most", r.Detector, r.Latest, Patience)
 		}
 	}
-	return text + ": scale it by kernel:, or give a window, in the target's file"
+	return text
 }
 
 // ShortOutage is how long, in seconds, a path may be silent without any detector of a

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"testing"
 
@@ -30,6 +31,12 @@ func TestNamespace(t *testing.T) {
 	}); err != nil {
 		t.Skipf("set lo up: %v (CAP_NET_ADMIN is missing)", err)
 	}
+	// The sysctls are those of the process's host, not of the observer's.
+	if err := ns.Do(func() error {
+		return os.WriteFile("/proc/sys/net/ipv4/tcp_retries2", []byte("4"), 0o644)
+	}); err != nil {
+		t.Fatal(err)
+	}
 	c := startIn(t, ns)
 	p := c.process("server")
 	p.Host = ns
@@ -43,6 +50,9 @@ func TestNamespace(t *testing.T) {
 	s := sample(t, o)
 	if want := map[string]int{"LISTEN": 4, "ESTABLISHED": 1}; !maps.Equal(count(s.Sockets), want) || !maps.Equal(s.States, want) {
 		t.Fatalf("sock_diag %v, gopsutil %v, want %v", count(s.Sockets), s.States, want)
+	}
+	if n := s.Namespace; n == nil || n.Retries2 != 4 || n.FinTimeout <= 0 {
+		t.Errorf("sysctls of the host: %+v, want tcp_retries2 4", n)
 	}
 	if len(s.Groups) == 0 || len(s.Goroutines) == 0 {
 		t.Error("no goroutines")

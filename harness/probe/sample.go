@@ -130,6 +130,9 @@ func (o *Observer) Sample(ctx context.Context) (record.Sample, error) {
 	}
 	s.FDs, s.Sockets, s.Kernel = h.fds, h.sockets, h.kernel
 	s.Memory.RssAnon = h.status.rssAnon
+	if s.Namespace, err = o.namespace(); err != nil {
+		return s, o.wrap(o.orGone(err))
+	}
 	if err := o.options(&s); err != nil {
 		return s, o.wrap(o.orGone(err))
 	}

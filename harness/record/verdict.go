@@ -35,8 +35,8 @@ type Judgement struct {
 	Survivors []Survivor `json:"survivors,omitempty"`
 	Table     []Row      `json:"table,omitempty"`
 	Excess    []Excess   `json:"excess,omitempty"`
-	// Differences are where the target's live sockets are not set as its file says:
-	// the window was computed from the file.
+	// Differences are where the target's live sockets are not set as its file says. The
+	// window was computed from the sockets.
 	Differences []Difference `json:"differences,omitempty"`
 }
 
