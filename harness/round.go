@@ -39,6 +39,7 @@ type round struct {
 	weighed  map[string]float64 // seconds that reading G's memory took, by role
 	services []record.Service
 	network  map[string]network // by host, at the window's end, if anything was left
+	printed  map[*Process]int64 // how far their outputs had come before the fault
 	outcome  record.Outcome
 
 	judged  bool

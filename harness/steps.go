@@ -39,6 +39,7 @@ func (w *World) Inject(f fault.Fault) {
 		}
 	}
 	r.starved = StartStarvation()
+	w.listen()
 	r.began = time.Now()
 	heal, witness, err := f.Inject(w.ctx, w.Lab)
 	if err != nil {
@@ -287,6 +288,7 @@ func (w *World) Settle() {
 	}
 	r.settled = true
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
+	r.outcome.Noticed = w.noticed()
 	w.look("held to the end of the window")
 	w.survey()
 }

@@ -154,6 +154,32 @@ func (p *Process) Stop(ctx context.Context) error {
 	}
 }
 
+// Printed is what the process has printed since the first from bytes of it.
+func (p *Process) Printed(from int64) ([]byte, error) {
+	f, err := os.Open(p.log)
+	if err != nil {
+		return nil, fmt.Errorf("read the output of %s: %w", p.Role, err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("read the output of %s: %w", p.Role, err)
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("read the output of %s: %w", p.Role, err)
+	}
+	return text, nil
+}
+
+// PrintedBytes is how many bytes the process has printed.
+func (p *Process) PrintedBytes() (int64, error) {
+	info, err := os.Stat(p.log)
+	if err != nil {
+		return 0, fmt.Errorf("look at the output of %s: %w", p.Role, err)
+	}
+	return info.Size(), nil
+}
+
 // tailBytes is how much of a log Tail looks at.
 const tailBytes = 8 << 10
 

@@ -265,6 +265,9 @@ type Outcome struct {
 	// SettledAfter is how many seconds it took to the baseline, from when service was
 	// back and everybody had left; -1 for never.
 	SettledAfter float64 `json:"settled_after"`
+	// Noticed counts, by the target's own words, which detectors ended connections
+	// from the fault to snapshot F; nil where its file does not say how to find them.
+	Noticed map[string]int `json:"noticed,omitempty"`
 	// Starved is the longest time for which this machine let a ready thread wait,
 	// in seconds; Pressure the share of the time in which some thread waited.
 	Starved  float64 `json:"starved"`

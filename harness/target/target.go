@@ -47,6 +47,11 @@ type Target struct {
 	// or that is named and judged, is INCONCLUSIVE.
 	Skips *[]string `yaml:"skips"`
 
+	// Noticed finds, in the output of both processes, the name of the detector that
+	// ended a connection: a regular expression with one group ('detector=(\w+)'). It
+	// judges nothing: the table of layers says with it what really freed.
+	Noticed string `yaml:"noticed"`
+
 	File string `yaml:"-"` // absolute
 	Hash string `yaml:"-"` // SHA-256 of the file
 }
@@ -184,6 +189,9 @@ func (t *Target) check() error {
 		return errors.New("settings.keepalive.count is negative")
 	case t.Settings.Window < 0:
 		return errors.New("settings.window is negative")
+	}
+	if found, err := regexp.Compile(t.Noticed); err != nil || t.Noticed != "" && found.NumSubexp() != 1 {
+		return fmt.Errorf("noticed: %q is no regular expression with one group, as in 'detector=(\\w+)'", t.Noticed)
 	}
 	for key := range t.Kernel {
 		if !strings.HasPrefix(key, "net.") {
