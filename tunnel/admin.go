@@ -18,7 +18,7 @@ import (
 )
 
 // admin serves the pages for whoever runs the tunnel, on loopback only:
-// /debug/pprof/, /healthz, /sessions and, if wanted, /debug/free. A nil admin
+// /debug/pprof/, /healthz, /metrics, /sessions and, if wanted, /debug/free. A nil admin
 // serves nothing.
 type admin struct {
 	ln      *net.TCPListener
@@ -30,14 +30,14 @@ type admin struct {
 type subject interface {
 	healthy() bool
 	status(streams bool) statusPage
+	metricsPage() http.Handler
 }
 
 // statusPage is /sessions. On a client Logins has at most one entry.
 type statusPage struct {
-	Role    string        `json:"role"`
-	PreAuth int64         `json:"pre_auth"` // connections that have not logged in yet
-	Heads   int64         `json:"heads"`    // visitors whose request head is being read
-	Logins  []loginStatus `json:"logins"`
+	Role   string        `json:"role"`
+	Held   held          `json:"held"`
+	Logins []loginStatus `json:"logins"`
 }
 
 type loginStatus struct {
@@ -53,6 +53,7 @@ type sessionStatus struct {
 	Peer          string         `json:"peer"`
 	Local         string         `json:"local"`
 	AgeSeconds    float64        `json:"age_s"`
+	Draining      bool           `json:"draining,omitempty"`
 	Streams       int            `json:"streams"`
 	QueuedOut     int            `json:"queued_out"` // bytes waiting for the session
 	QueuedIn      int            `json:"queued_in"`  // bytes waiting for visitors or origins
@@ -89,7 +90,7 @@ func (s *session) status(name string, want SockOpts, streams bool) sessionStatus
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out.Streams = len(s.streams)
+	out.Streams, out.Draining = len(s.streams), s.away
 	for _, st := range s.streams {
 		out.QueuedOut += st.out.bytes
 		out.QueuedIn += st.in.bytes
@@ -183,6 +184,7 @@ func adminPages(free bool, about subject) http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	mux.Handle("/metrics", about.metricsPage())
 	mux.HandleFunc("/sessions", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, about.status(r.URL.Query().Get("streams") == "1"))
 	})

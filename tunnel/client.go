@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ type Client struct {
 
 	room    seats                // for streams
 	current atomic.Pointer[stay] // while logged in
+	metrics *metrics
 	admin   *admin
 	ready   bool // was logged in once
 }
@@ -63,6 +65,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		edgeOpts:    wanted(cfg.EdgeKeepAlive, cfg.EdgeUserTimeout),
 	}
 	c.room.most = int64(cfg.MaxStreams)
+	c.metrics = newMetrics(c.held, map[string]int{"sessions": cfg.Sessions, "streams": cfg.MaxStreams})
 	return c, nil
 }
 
@@ -97,6 +100,7 @@ func (c *Client) reconnect(ctx context.Context) error {
 			delay = c.cfg.Backoff
 		}
 		wait := jitter(delay)
+		c.metrics.reconnects.Inc()
 		c.log.Info("reconnect", "in", wait.Round(time.Millisecond), "reason", err)
 		delay = min(2*delay, c.cfg.BackoffCap)
 		timer := time.NewTimer(wait)
@@ -214,9 +218,25 @@ func (c *Client) healthy() bool {
 	return l != nil && l.whole()
 }
 
+// metricsPage answers /metrics.
+func (c *Client) metricsPage() http.Handler { return c.metrics.handler() }
+
+// held counts what the client holds.
+func (c *Client) held() (h held) {
+	l := c.current.Load()
+	if l == nil {
+		return h
+	}
+	for _, s := range l.sessions() {
+		h.add(s)
+	}
+	h.Logins = min(1, h.Sessions)
+	return h
+}
+
 // status answers /sessions.
 func (c *Client) status(streams bool) statusPage {
-	page := statusPage{Role: roleClient, Logins: []loginStatus{}}
+	page := statusPage{Role: roleClient, Held: c.held(), Logins: []loginStatus{}}
 	l := c.current.Load()
 	if l == nil {
 		return page

@@ -169,6 +169,12 @@ type ServerConfig struct {
 	Liveness
 	DebugFree bool // offer /debug/free
 
+	// RefuseSameName refuses a login for a name that is taken. Without it the newer
+	// login supersedes the older one: a client that comes back need not wait until
+	// the server has noticed that it was gone.
+	RefuseSameName bool
+
+	MaxLogins   int // 1024
 	MaxPreAuth  int // connections that have not logged in yet, and request heads being read: 1024 each
 	MaxSessions int // sessions of one login, 16; at most 255
 	MaxStreams  int // streams of one login, 4096
@@ -182,6 +188,7 @@ func (c *ServerConfig) fill() error {
 	fallback(&c.Listen, "0.0.0.0:4443")
 	fallback(&c.HTTP, "0.0.0.0:8080")
 	fallback(&c.TCPHost, "0.0.0.0")
+	limit(&wrong, "max-logins", &c.MaxLogins, 1024)
 	limit(&wrong, "max-pre-auth", &c.MaxPreAuth, 1024)
 	fallback(&c.MaxSessions, 16)
 	sessions(&wrong, "max-sessions", c.MaxSessions)

@@ -282,6 +282,7 @@ func (f *front) note(st *stream, req *request) {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
 	f.asked++
+	st.s.metrics.requests.Inc()
 	f.open = true
 	f.toHEAD = string(req.method) == http.MethodHead
 	f.awaits, f.last = req.upgrade, req.last

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -36,7 +37,9 @@ func webOrigin(t *testing.T, serve http.HandlerFunc) (address string, connection
 func (w *world) browser() *http.Client {
 	transport := &http.Transport{
 		MaxConnsPerHost: 1, ExpectContinueTimeout: patience,
-		Dial: func(string, string) (net.Conn, error) { return net.Dial("tcp", w.server.HTTPAddr()) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", w.server.HTTPAddr())
+		},
 	}
 	w.t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: patience}

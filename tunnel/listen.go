@@ -34,7 +34,7 @@ func listen(address, flag string) (*net.TCPListener, error) {
 // acceptLoop hands each connection to handle, which owns it and must not
 // block, until the listener is closed or ctx ends. When there are no
 // descriptors left it waits: 5 ms, doubled up to 1 s.
-func acceptLoop(ctx context.Context, ln *net.TCPListener, log *slog.Logger, handle func(*net.TCPConn)) {
+func acceptLoop(ctx context.Context, ln *net.TCPListener, log *slog.Logger, m *metrics, handle func(*net.TCPConn)) {
 	const first, most = 5 * time.Millisecond, time.Second
 	wait := first
 	for {
@@ -47,6 +47,7 @@ func acceptLoop(ctx context.Context, ln *net.TCPListener, log *slog.Logger, hand
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 			return
 		}
+		m.accepts.Inc()
 		log.Warn("cannot accept", "on", ln.Addr().String(), "err", err, "wait", wait)
 		timer := time.NewTimer(wait)
 		select {
@@ -79,6 +80,9 @@ func guard(ctx context.Context, conn *net.TCPConn, d time.Duration) (release fun
 func abort(conn *net.TCPConn) {
 	_ = conn.SetLinger(0) // fails only on a closed connection
 }
+
+// errSeats says that all places of a limited number are taken.
+var errSeats = errors.New("limit reached")
 
 // seats counts those who hold a place of a limited number.
 type seats struct {

@@ -17,11 +17,13 @@ type registry struct {
 	tokens []Token
 	known  map[string]bool // names that some token may take
 	names  map[string]*login
+	most   int  // logins
+	refuse bool // a second login for a name that is taken, rather than supersede the first
 	ports  map[uint16]*login
 }
 
-func newRegistry(tokens []Token) *registry {
-	r := &registry{names: map[string]*login{}, ports: map[uint16]*login{}}
+func newRegistry(tokens []Token, most int, refuse bool) *registry {
+	r := &registry{most: most, refuse: refuse, names: map[string]*login{}, ports: map[uint16]*login{}}
 	r.replace(tokens)
 	return r
 }
@@ -64,6 +66,12 @@ func (r *registry) take(l *login, host string) (old *login, err error) {
 	// The tokens may be others than when the login was asked for.
 	if err := permit(r.tokens, l.token, l.name, l.port); err != nil {
 		return nil, &refusal{wire.Denied, err.Error()}
+	}
+	switch holder := r.names[l.name]; {
+	case holder == nil && len(r.names) >= r.most:
+		return nil, &refusal{wire.Limit, fmt.Sprintf("%d logins are the most here", r.most)}
+	case holder != nil && r.refuse:
+		return nil, &refusal{wire.Busy, "the name is taken"}
 	}
 	if l.port != 0 {
 		if holder := r.ports[l.port]; holder != nil {
@@ -111,6 +119,13 @@ func (r *registry) find(name string) (l *login, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.names[name], r.known[name]
+}
+
+// taken counts the names and ports that are taken.
+func (r *registry) taken() (names, ports int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.names), len(r.ports)
 }
 
 // all returns the logins.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,6 +25,7 @@ type Server struct {
 	tls      *tls.Config
 	cert     atomic.Pointer[tls.Certificate]
 	registry *registry
+	metrics  *metrics
 
 	sessionOpts, edgeOpts SockOpts
 
@@ -35,8 +37,8 @@ type Server struct {
 	preAuth, heads seats        // connections before AUTHOK, visitors before the end of their head
 	ids            atomic.Int64 // logins so far
 
-	listener, http *net.TCPListener
-	admin          *admin
+	listener, web *net.TCPListener
+	admin         *admin
 }
 
 // NewServer checks the settings and loads the certificate. Errors wrap
@@ -55,7 +57,11 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.registry = newRegistry(tokens)
+	s.registry = newRegistry(tokens, cfg.MaxLogins, cfg.RefuseSameName)
+	s.metrics = newMetrics(s.held, map[string]int{
+		"logins": cfg.MaxLogins, "sessions": cfg.MaxSessions, "streams": cfg.MaxStreams,
+		"pre_auth_connections": cfg.MaxPreAuth, "head_connections": cfg.MaxPreAuth,
+	})
 	s.tls = &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cert.Load(), nil },
 		MinVersion:     tls.VersionTLS13,
@@ -118,7 +124,7 @@ func (s *Server) Start() (err error) {
 	if s.listener, err = listen(s.cfg.Listen, "--listen"); err != nil {
 		return err
 	}
-	if s.http, err = listen(s.cfg.HTTP, "--http"); err != nil {
+	if s.web, err = listen(s.cfg.HTTP, "--http"); err != nil {
 		return err
 	}
 	if s.admin, err = startAdmin(s.cfg.Admin, roleServer, s.cfg.DebugFree, s.log, s); err != nil {
@@ -126,23 +132,23 @@ func (s *Server) Start() (err error) {
 	}
 	s.loops.Go(func() {
 		wear(labels(roleServer, "accept", s.listener.Addr().String()))
-		acceptLoop(s.ctx, s.listener, s.log, func(conn *net.TCPConn) {
+		acceptLoop(s.ctx, s.listener, s.log, s.metrics, func(conn *net.TCPConn) {
 			s.handlers.Go(func() { s.serveSession(conn) })
 		})
 	})
 	s.loops.Go(func() {
-		wear(labels(roleServer, "accept", s.http.Addr().String()))
-		acceptLoop(s.ctx, s.http, s.log, func(conn *net.TCPConn) {
+		wear(labels(roleServer, "accept", s.web.Addr().String()))
+		acceptLoop(s.ctx, s.web, s.log, s.metrics, func(conn *net.TCPConn) {
 			s.handlers.Go(func() { s.serveHTTP(conn) })
 		})
 	})
-	s.log.Info("ready", "listen", s.listener.Addr().String(), "http", s.http.Addr().String(), "admin", s.admin.address())
+	s.log.Info("ready", "listen", s.listener.Addr().String(), "http", s.web.Addr().String(), "admin", s.admin.address())
 	return nil
 }
 
 // close closes the listeners that are open.
 func (s *Server) close() {
-	for _, ln := range []*net.TCPListener{s.listener, s.http} {
+	for _, ln := range []*net.TCPListener{s.listener, s.web} {
 		if ln != nil {
 			_ = ln.Close() // fails only when closed already
 		}
@@ -171,7 +177,7 @@ func (s *Server) Stop(ctx context.Context) error {
 // Addr returns where clients log in, HTTPAddr where HTTP visitors come,
 // AdminAddr where the admin pages are ("" without).
 func (s *Server) Addr() string      { return s.listener.Addr().String() }
-func (s *Server) HTTPAddr() string  { return s.http.Addr().String() }
+func (s *Server) HTTPAddr() string  { return s.web.Addr().String() }
 func (s *Server) AdminAddr() string { return s.admin.address() }
 
 // serveSession owns a connection of a client, from accept to close.
@@ -185,6 +191,7 @@ func (s *Server) serveSession(conn *net.TCPConn) {
 		if refused := (*refusal)(nil); errors.As(err, &refused) {
 			level = slog.LevelInfo
 		}
+		s.metrics.refused(err)
 		s.log.Log(s.ctx, level, "login refused", "peer", peer, "reason", err)
 		return
 	}
@@ -196,6 +203,7 @@ func (s *Server) serveSession(conn *net.TCPConn) {
 // the session's connection.
 func (s *Server) serveLogin(l *login, own *session) {
 	why := own.run(s.ctx)
+	s.metrics.ended(why)
 	message := "session ended"
 	if l.leave(own.slot, own) {
 		message = "logout"
@@ -215,7 +223,7 @@ func (s *Server) serveLogin(l *login, own *session) {
 func (s *Server) admit(conn *net.TCPConn) (*login, *session, error) {
 	if !s.preAuth.take() {
 		abort(conn)
-		return nil, nil, fmt.Errorf("more than %d connections that have not logged in", s.cfg.MaxPreAuth)
+		return nil, nil, fmt.Errorf("%w: more than %d connections that have not logged in", errSeats, s.cfg.MaxPreAuth)
 	}
 	defer s.preAuth.leave()
 	if _, err := s.sessionOpts.apply(conn); err != nil {
@@ -268,7 +276,7 @@ func (s *Server) authorize(f wire.Frame, secure *tls.Conn, below *line, frames *
 	}
 	session := func(l *login) *session {
 		own := newSession(roleServer, l.sessionID(ask.Slot), secure, below, frames, s.cfg.Liveness, &l.room)
-		own.slot = ask.Slot
+		own.slot, own.metrics = ask.Slot, s.metrics
 		own.control = wire.Append(nil, wire.AuthOK, 0, wire.Welcome{Key: l.key, Most: uint8(s.cfg.MaxSessions), ID: own.id}.Append(nil))
 		return own
 	}
@@ -301,7 +309,7 @@ func (s *Server) login(ask wire.Login, token digest, first func(*login) *session
 	if l.ln != nil {
 		l.accepting.Go(func() {
 			wear(sessionLabels(roleServer, "accept", strconv.FormatInt(l.id, 10), l.ln.Addr().String()))
-			acceptLoop(s.ctx, l.ln, s.log, func(conn *net.TCPConn) {
+			acceptLoop(s.ctx, l.ln, s.log, s.metrics, func(conn *net.TCPConn) {
 				s.handlers.Go(func() { s.serveTCP(conn, l) })
 			})
 		})
@@ -310,6 +318,7 @@ func (s *Server) login(ask wire.Login, token digest, first func(*login) *session
 	if old != nil {
 		attrs = append(attrs, "supersedes", old.id)
 	}
+	s.metrics.logins.Inc()
 	s.log.Info("login", attrs...)
 	return l, own, nil
 }
@@ -317,13 +326,28 @@ func (s *Server) login(ask wire.Login, token digest, first func(*login) *session
 // healthy answers /healthz: the server listens from Start to Stop.
 func (s *Server) healthy() bool { return s.ctx.Err() == nil }
 
+// metricsPage answers /metrics.
+func (s *Server) metricsPage() http.Handler { return s.metrics.handler() }
+
+// held counts what the server holds.
+func (s *Server) held() held {
+	h := held{PreAuth: int(s.preAuth.taken.Load()), Heads: int(s.heads.taken.Load())}
+	h.Names, h.Ports = s.registry.taken()
+	for _, l := range s.registry.all() {
+		h.Logins++
+		for _, one := range l.sessions() {
+			h.add(one)
+		}
+	}
+	return h
+}
+
 // status answers /sessions.
 func (s *Server) status(streams bool) statusPage {
 	page := statusPage{
-		Role:    roleServer,
-		PreAuth: s.preAuth.taken.Load(),
-		Heads:   s.heads.taken.Load(),
-		Logins:  []loginStatus{},
+		Role:   roleServer,
+		Held:   s.held(),
+		Logins: []loginStatus{},
 	}
 	for _, l := range s.registry.all() {
 		status := loginStatus{Name: l.name, Port: int(l.port), AgeSeconds: time.Since(l.since).Seconds()}

@@ -29,6 +29,7 @@ type session struct {
 	room           *seats        // for streams, of the whole login
 	serve          func(*stream) // client: owns a stream that the server opened; nil on the server
 	born           time.Time
+	metrics        *metrics // nil in some tests
 
 	bytesIn, bytesOut atomic.Int64 // payload of DATA
 	rtt               atomic.Int64 // of the last PING, nanoseconds
@@ -43,6 +44,7 @@ type session struct {
 	cause    *cause
 	streams  map[uint32]*stream
 	last     uint32 // the newest stream
+	away     bool   // no new streams: the session is drained
 	flushing bool   // somebody flushes
 	control  []byte // whole frames that go before data
 	ready    turns  // streams that have something to send

@@ -101,8 +101,10 @@ func (l *stay) session(slot uint8) (joined bool, err error) {
 		abort(conn)
 		return false, err
 	}
+	s.metrics = l.c.metrics
 	l.enter(s, welcome)
 	why := s.run(l.ctx)
+	l.c.metrics.ended(why)
 	l.leave(s)
 	wear(labels(roleClient, "connect", l.c.cfg.Server))
 	if !why.orderly() {
@@ -121,6 +123,7 @@ func (l *stay) enter(s *session, welcome wire.Welcome) {
 	c := l.c
 	c.log.Info("login", "server", s.peer, "name", c.cfg.Name, "port", c.cfg.Port, "session", s.id)
 	if !l.served {
+		c.metrics.logins.Inc()
 		l.served, l.key = true, welcome.Key
 		l.slots = make([]*session, min(c.cfg.Sessions, max(1, int(welcome.Most))))
 		for slot := 1; slot < len(l.slots); slot++ {

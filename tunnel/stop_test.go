@@ -101,7 +101,7 @@ func TestAcceptBacksOff(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		acceptLoop(ctx, ln, book.logger(), func(conn *net.TCPConn) { conn.Close() })
+		acceptLoop(ctx, ln, book.logger(), newMetrics(nil, nil), func(conn *net.TCPConn) { conn.Close() })
 	}()
 	time.Sleep(400 * time.Millisecond) // 5+10+20+40+80+160 ms: six or seven times
 	if n := book.count("cannot accept"); n < 2 || n > 8 {

@@ -74,6 +74,7 @@ func (st *stream) resetLocked(e *resetError, tell bool) {
 		return
 	}
 	st.over = e
+	st.s.metrics.reset(e.code)
 	tell = tell && st.s.cause == nil
 	if tell && e.code == wire.Gone {
 		st.sendRestLocked()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/halfopen/halfopen/tunnel/wire"
@@ -22,6 +23,7 @@ func (s *Server) serveTCP(conn *net.TCPConn, l *login) {
 	opts := s.edge(conn)
 	st, err := l.open(wire.TCP, peer)
 	if err != nil {
+		s.metrics.refusals.WithLabelValues("visitor", "no session").Inc()
 		s.log.Debug("visitor refused", "peer", peer, "name", l.name, "reason", err)
 		abort(conn)
 		_ = conn.Close() // nothing was written
@@ -30,6 +32,7 @@ func (s *Server) serveTCP(conn *net.TCPConn, l *login) {
 	defer st.release() // after conn is closed: the session's end waits for both
 	defer conn.Close()
 	wear(st.labels())
+	s.metrics.requests.Inc()
 	if err := st.carry(conn, opts); err != nil {
 		abort(conn)
 	}
@@ -81,6 +84,7 @@ func (s *Server) serveHTTP(conn *net.TCPConn) {
 		}
 		switch {
 		case page != nil:
+			s.metrics.refusals.WithLabelValues("visitor", strconv.Itoa(page.status)).Inc()
 			err = s.writePage(conn, page)
 		case err == nil:
 			err = s.linger(conn)
@@ -104,7 +108,8 @@ func (s *Server) await(f *front, first bool) error {
 	}
 	if first {
 		if !s.heads.take() {
-			return fmt.Errorf("more than %d visitors without a request", s.cfg.MaxPreAuth)
+			s.metrics.refusals.WithLabelValues("visitor", wire.Limit.String()).Inc()
+			return fmt.Errorf("%w: more than %d visitors without a request", errSeats, s.cfg.MaxPreAuth)
 		}
 		defer s.heads.leave()
 		f.since = time.Now()

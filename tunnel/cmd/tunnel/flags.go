@@ -120,6 +120,26 @@ func (t *tokens) Set(text string) error {
 	return nil
 }
 
+// sameName is a flag of two words.
+type sameName struct{ refuse *bool }
+
+func (s *sameName) Type() string { return "supersede|refuse" }
+
+func (s *sameName) String() string {
+	if s.refuse != nil && *s.refuse {
+		return "refuse"
+	}
+	return "supersede"
+}
+
+func (s *sameName) Set(text string) error {
+	if text != "supersede" && text != "refuse" {
+		return errors.New("want supersede or refuse")
+	}
+	*s.refuse = text == "refuse"
+	return nil
+}
+
 // configFlags adds the flag of the config file.
 func configFlags(c *cobra.Command) {
 	c.Flags().String(configFlag, "", "YAML file of options, below '"+c.Name()+":'; flags and TUNNEL_... variables go first")

@@ -51,11 +51,11 @@ Try it on one machine:
 		SilenceErrors: true,
 		Args:          usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return usageError{errors.New("say what to run: server, client, check, cert, token or version")}
+			return usageError{errors.New("say what to run: server, client, check, status, cert, token or version")}
 		},
 	}
 	server, client := serverSide(), clientSide()
-	root.AddCommand(server.command, client.command, checkCommand(), certCommand(), tokenCommand(), versionCommand())
+	root.AddCommand(server.command, client.command, checkCommand(), statusCommand(), certCommand(), tokenCommand(), versionCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -36,8 +36,9 @@ func (o *output) field(t *testing.T, name string) string {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if _, rest, ok := strings.Cut(o.String(), " "+name+"="); ok {
-			value, _, _ := strings.Cut(rest, " ")
-			return strings.TrimSpace(value)
+			if i := strings.IndexAny(rest, " \n"); i >= 0 {
+				return rest[:i]
+			}
 		}
 	}
 	t.Fatalf("no %s in %s", name, o)
@@ -117,11 +118,23 @@ func TestServerAndClient(t *testing.T) {
 	if all := server.String() + client.String(); strings.Contains(all, "hush") {
 		t.Errorf("the secret was logged:\n%s", all)
 	}
+	table, text := &output{}, &output{}
+	client.wait(t, "msg=ready") // with every session
+	if code := run(t.Context(), []string{"status", "--admin", server.field(t, "admin")}, table, table); code != 0 || !strings.Contains(table.String(), "a.test  -     1.0") || !strings.Contains(table.String(), "server: 1 logins, 4 sessions") {
+		t.Errorf("status: exit code %d\n%s", code, table)
+	}
+	if code := run(t.Context(), []string{"status", "--json", "--admin", server.field(t, "admin")}, text, text); code != 0 || !strings.Contains(text.String(), `"sessions": 4`) {
+		t.Errorf("status --json: exit code %d\n%s", code, text)
+	}
 	// A second server on the same port, and a client with another token.
 	errs := &output{}
 	if code := run(t.Context(), []string{"server", "--listen", server.field(t, "listen"), "--admin", "", "--http", "127.0.0.1:0",
 		"--cert", filepath.Join(dir, "cert.pem"), "--key", filepath.Join(dir, "key.pem"), "--token", "x=a"}, errs, errs); code != 2 || !strings.Contains(errs.String(), "already in use") {
 		t.Errorf("port in use: exit code %d, %s", code, errs)
+	}
+	errs = &output{}
+	if code := run(t.Context(), []string{"status", "--admin", "127.0.0.1:1"}, errs, errs); code != 1 || !strings.Contains(errs.String(), "nobody answers") {
+		t.Errorf("status of nobody: exit code %d, %s", code, errs)
 	}
 	errs = &output{}
 	if code := run(t.Context(), []string{"client", "--server", server.field(t, "listen"), "--ca", filepath.Join(dir, "ca.pem"), "--token", "hush",
@@ -161,7 +174,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "server", "client", "cert", "check", "version"} {
+	for _, command := range []string{"", "server", "client", "cert", "check", "status", "token", "version"} {
 		out := &output{}
 		if code := run(t.Context(), append(strings.Fields(command), "--help"), out, out); code != 0 || !strings.Contains(out.String(), "Usage:") {
 			t.Errorf("help of %q: %d", command, code)

@@ -28,7 +28,7 @@ Each --token binds a secret to host names and TCP ports, for example
 Only a hash of it is kept. --token-file has more, one a line, hashed already by 'tunnel token'; SIGHUP
 reads it and the certificate again, and ends the logins whose token has lost its right. A client that logs in again under a name supersedes the old login.
 
-The admin pages (loopback only): /healthz, /sessions, /debug/pprof/. SIGTERM ends it.`,
+The admin pages (loopback only): /healthz, /metrics, /sessions, /debug/pprof/; 'tunnel status' shows them. SIGTERM ends it.`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	f := c.Flags()
@@ -41,6 +41,9 @@ The admin pages (loopback only): /healthz, /sessions, /debug/pprof/. SIGTERM end
 	f.StringVar(&cfg.ClientCA, "client-ca", "", "clients must show a certificate signed by this authority, PEM file")
 	f.StringVar(&cfg.TokenFile, "token-file", "", "more tokens, hashed, one a line; SIGHUP reads it again")
 	f.Var(&rights, "token", "a client's secret and its rights; repeatable")
+	f.IntVar(&cfg.MaxLogins, "max-logins", 1024, "clients that may be logged in")
+	f.IntVar(&cfg.MaxPreAuth, "max-pre-auth", 1024, "connections that have not logged in yet, and visitors without a request")
+	f.Var(&sameName{&cfg.RefuseSameName}, "same-name", "a second login for a name that is taken is to supersede the first, or is refused: supersede or refuse")
 	f.IntVar(&cfg.MaxSessions, "max-sessions", 16, "sessions that one login may have")
 	f.IntVar(&cfg.MaxStreams, "max-streams", 4096, "streams that one login may have")
 	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
