@@ -32,7 +32,7 @@ var arrows = map[string][]string{
 	"reports":               {"harness/record", "harness/leak"},
 	"harness":               slices.Concat(nouns, []string{"reports"}),
 	"harness/cmd/soak":      slices.Concat(nouns, []string{"reports", "harness"}),
-	"harness/cmd/bench":  {"harness/lab"},
+	"harness/cmd/bench":     {"harness/lab"},
 	"harness/cmd/mutate":    {"harness/record"},
 	"harness/cmd/calibrate": slices.Concat(nouns, []string{"harness"}),
 	"harness/cmd/doctor":    {"harness", "harness/lab", "harness/probe", "harness/record"},
