@@ -96,6 +96,9 @@ func series(events []record.Event) []record.Statement {
 // its exposures and its fault events exclude if clean, and of memory what its readings say.
 func Statements(events []record.Event, clean bool, exposures, faultEvents int) []record.Statement {
 	var said []record.Statement
+	if text := mergedText(events); text != "" {
+		said = append(said, record.Statement{Resource: "runs", Text: text})
+	}
 	if clean {
 		for _, l := range Limits(exposures, faultEvents) {
 			n := exposures

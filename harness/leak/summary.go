@@ -18,6 +18,7 @@ func Summarize(events []record.Event) record.Summary {
 	var first *record.Judgement
 	failedCheck, finished := "", false
 	var required []string
+	cycles := map[string]int{}
 	bySpec := map[string]record.Verdict{}
 	var seen []string
 	for _, e := range events {
@@ -38,8 +39,9 @@ func Summarize(events []record.Event) record.Summary {
 				s.Exposures += v.Exposures
 				s.FaultEvents += v.FaultEvents
 			}
-			if e.Cycle > 0 {
-				s.Cycles = max(s.Cycles, e.Cycle)
+			if e.Cycle > cycles[e.Spec] {
+				s.Cycles += e.Cycle - cycles[e.Spec]
+				cycles[e.Spec] = e.Cycle
 			}
 			if first == nil || order[v.Verdict] > order[first.Verdict] {
 				first = v

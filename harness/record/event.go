@@ -78,9 +78,22 @@ type Run struct {
 	// Mutant is the leak planted in the target, "" for none.
 	Mutant string `json:"mutant,omitempty"`
 	// Require are resources of which the run must state something, to be a pass: "heap".
-	Require     []string    `json:"require,omitempty"`
+	Require []string `json:"require,omitempty"`
+	// Shard is "2/4" for the second of four runs that share the work, "" for a whole.
+	Shard string `json:"shard,omitempty"`
+	// Merged are the runs that this record was made from.
+	Merged      []Part      `json:"merged,omitempty"`
 	Settings    Settings    `json:"settings"`
 	Environment Environment `json:"environment"`
+}
+
+// Part is a run that was merged with others.
+type Part struct {
+	Name   string `json:"name"` // of its folder
+	Seed   int64  `json:"seed"`
+	Kernel string `json:"kernel"`
+	Shard  string `json:"shard,omitempty"`
+	Cut    bool   `json:"cut,omitempty"` // it ended before its end
 }
 
 // Environment is where a run ran.

@@ -52,6 +52,7 @@ Ctrl-C once ends the cycle, heals and reports what was done; twice, at once.`,
 	f.StringVar(&o.target, "target", o.target, "YAML file of the system under test (default "+harness.DefaultTarget+") [TARGET]")
 	f.StringVar(&o.mutant, "mutant", o.mutant, "leak to plant in the target, to see it caught [MUTANT]")
 	f.Int64Var(&o.seed, "seed", o.seed, "seed of every draw; from the clock if 0 [SEED]")
+	f.StringVar(&o.shard, "shard", o.shard, "which of how many runs that share the work, 2/4: faults of its own; JOB_COMPLETION_INDEX stands for it too [SHARD]")
 	f.StringSliceVar(&o.require, "require", o.require, "resources that must be stated, or the run is inconclusive: heap, RssAnon [REQUIRE]")
 	f.IntVar(&o.procs, "procs", 8, "stories of the catalogue that run at once")
 	f.BoolVar(&o.catalogue, "catalogue", true, "run the catalogue before the soak")
@@ -74,6 +75,7 @@ type options struct {
 	mutant    string
 	seed      int64
 	procs     int
+	shard     string
 	require   []string
 	catalogue bool
 }
@@ -99,6 +101,7 @@ func (o *options) fromEnvironment() error {
 	if text := os.Getenv("REQUIRE"); text != "" {
 		o.require = strings.Split(text, ",")
 	}
+	o.shard = os.Getenv("SHARD")
 	o.target, o.mutant = os.Getenv("TARGET"), os.Getenv(harness.EnvMutant)
 	return nil
 }
@@ -120,5 +123,39 @@ func (o *options) check() error {
 		// Ginkgo's own seeds are seconds too, and a short one is easy to type.
 		o.seed = time.Now().Unix()
 	}
+	return o.takeShard(os.Getenv("JOB_COMPLETION_INDEX"))
+}
+
+// seedSpace is the distance between the seeds of two shards: a seed from the clock is
+// smaller for the next 260 years.
+const seedSpace = 1e10
+
+// takeShard gives the run the seeds of its shard. An Indexed Job of Kubernetes tells each
+// of its pods its index, from 0.
+func (o *options) takeShard(index string) error {
+	if o.shard == "" && index == "" {
+		return nil
+	}
+	var i, n int64
+	if o.shard != "" {
+		first, of, ok := strings.Cut(o.shard, "/")
+		var errs [2]error
+		i, errs[0] = strconv.ParseInt(first, 10, 32)
+		n, errs[1] = strconv.ParseInt(of, 10, 32)
+		if !ok || errors.Join(errs[:]...) != nil || i < 1 || i > n {
+			return fmt.Errorf("shard %s: want the second of four as 2/4", o.shard)
+		}
+	} else {
+		var err error
+		if i, err = strconv.ParseInt(index, 10, 32); err != nil || i < 0 {
+			return fmt.Errorf("JOB_COMPLETION_INDEX=%s: want a whole number from 0", index)
+		}
+		i++
+		o.shard = strconv.FormatInt(i, 10)
+	}
+	if o.seed < 0 || o.seed >= seedSpace {
+		return fmt.Errorf("seed %d: with a shard it must be below %d, for each shard has seeds of its own", o.seed, int64(seedSpace))
+	}
+	o.seed += i * seedSpace
 	return nil
 }

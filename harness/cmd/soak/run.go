@@ -74,9 +74,9 @@ func (o *options) run(ctx context.Context) (int, error) {
 	}
 	// The head first, for it takes a while: no folder is there without one.
 	head := harness.Head(j.root, "soak", j.again(), j.mutant, j.seed, t)
-	head.Run.Require = j.require
+	head.Run.Require, head.Run.Shard = j.require, j.shard
 	began := time.Now()
-	if j.dir, err = harness.RunFolder(j.root, "soak", began); err != nil {
+	if j.dir, err = harness.RunFolder(j.root, j.name(), began); err != nil {
 		return 0, err
 	}
 	if err := j.note(head); err != nil {
@@ -185,6 +185,14 @@ func (j *job) play(name string, first func(*exec.Cmd, syscall.Signal) error, arg
 		return nil
 	}
 	return err
+}
+
+// name is that of the run's folder, after the time: shards begin together.
+func (j *job) name() string {
+	if j.shard == "" {
+		return "soak"
+	}
+	return "soak-" + strings.ReplaceAll(j.shard, "/", "of")
 }
 
 // again is the command that does this run again.
