@@ -30,6 +30,9 @@ const (
 	// patience is how long an orderly end may take: a cycle of the soak has a
 	// window, a heal and a return; a story at most as much, with its clean-up.
 	patience = 90 * time.Second
+	// whole is how long a whole catalogue may take: ginkgo does not heed SIGTERM, and
+	// runs to its end.
+	whole = 15 * time.Minute
 	// latest is when a round of every kind strikes, at most.
 	latest = 25 * time.Second
 	// early is when a third of the rounds strike, at most: the phases of the
@@ -307,7 +310,7 @@ func (t *tally) String() string {
 	}
 	fmt.Fprintf(&b, "%d rounds, %d left something behind; the slowest was clean after %d ms (limit %v)\n", t.total, bad, t.longest.Milliseconds(), limit)
 	if t.orderlies > 0 {
-		fmt.Fprintf(&b, "%d orderly ends, the longest took %.1f s (limit %v)\n", t.orderlies, t.longestOrderly.Seconds(), patience)
+		fmt.Fprintf(&b, "%d orderly ends, the longest took %.1f s (limit %v; a whole catalogue where ginkgo alone got SIGTERM)\n", t.orderlies, t.longestOrderly.Seconds(), patience)
 	}
 	for _, g := range t.ginkgos {
 		fmt.Fprintf(&b, "Ginkgo's own:%s\n", g)

@@ -66,8 +66,8 @@ func (s *site) round(t *testing.T, p plan, n int) outcome {
 	if !p.atOnce() && o.phase != "over" {
 		select {
 		case <-v.ended:
-		case <-time.After(patience):
-			o.problems = append(o.problems, fmt.Sprintf("%s did not end within %v of %s", p.victim, patience, p.signal))
+		case <-time.After(p.patience()):
+			o.problems = append(o.problems, fmt.Sprintf("%s did not end within %v of %s", p.victim, p.patience(), p.signal))
 		}
 		clock = time.Now()
 		o.orderly = clock.Sub(struck)

@@ -43,6 +43,14 @@ func (p plan) String() string {
 // atOnce says whether the signals ask for an end at once.
 func (p plan) atOnce() bool { return p.signal == "SIGKILL" || p.signal == "Ctrl-C twice" }
 
+// patience is how long the victim may take to an end in good order.
+func (p plan) patience() time.Duration {
+	if p.victim == "ginkgo" && p.signal == "SIGTERM" {
+		return whole
+	}
+	return patience
+}
+
 // site is where victims run: a checkout, and who they are.
 type site struct {
 	checkout string
