@@ -175,6 +175,50 @@ const idle = "idle"
 // inFlight is the traffic of visitors that always have data under way.
 const inFlight = "in flight"
 
+// busy says whether data may be in flight.
+func (r *round) busy() bool { return r.traffic != "" && r.traffic != idle }
+
+// Attempt has n visitors come while the fault is there, each with one whole visit, and
+// says how many were served. They get what they get, and leave when they have waited
+// for long enough; but nobody gets a wrong byte.
+func (w *World) Attempt(n int, protocols ...load.Protocol) (served int) {
+	w.t.Helper()
+	if !w.round.injected || w.round.settled {
+		w.abort(errors.New("attempt: call it between Inject and Settle"))
+	}
+	if len(protocols) == 0 {
+		protocols = w.protocols()
+	}
+	routes, err := w.deployment.Routes(target.Returning)
+	if err != nil {
+		w.abort(err)
+	}
+	results, seats := make(chan error, n), make(chan struct{}, atOnce)
+	for i := range n {
+		p := protocols[i%len(protocols)]
+		visit := w.visitOf(p, routes[string(p)])
+		seats <- struct{}{}
+		go func() {
+			defer func() { <-seats }()
+			ctx, cancel := context.WithTimeout(w.ctx, visitTime)
+			defer cancel()
+			results <- load.Once(ctx, w.Lab.Visitor.DialContext, visit)
+		}()
+	}
+	for range n {
+		switch err := <-results; {
+		case err == nil:
+			served++
+		case errors.Is(err, load.ErrCorrupt):
+			w.round.outcome.Broken = fmt.Sprintf("a visitor that came during the fault got a wrong byte: %v", err)
+		}
+	}
+	return served
+}
+
+// atOnce is how many of those visitors are there at the same time.
+const atOnce = 40
+
 // protocols are those that the target has ways for.
 func (w *World) protocols() []load.Protocol {
 	routes, err := w.deployment.Routes(target.Returning)

@@ -48,6 +48,9 @@ func (w *World) Inject(f fault.Fault) {
 	r.at, r.injected, r.witness = time.Now(), true, witness
 	r.events++
 	r.undo = append(r.undo, heal)
+	if r.fault.Brings {
+		w.expose() // again: what goes through the fault has come with it
+	}
 	w.phase("injected", r.at)
 	w.look("witnessed")
 }
@@ -57,7 +60,7 @@ var edges = map[string]string{string(lab.AtVisitor): "server", string(lab.AtOrig
 
 // exposure says what the window is computed for.
 func (r *round) exposure() leak.Exposure {
-	x := leak.Exposure{Class: r.fault.Class, Edge: edges[r.fault.Place], Busy: r.traffic != idle, Without: r.fault.Ends}
+	x := leak.Exposure{Class: r.fault.Class, Edge: edges[r.fault.Place], Busy: r.busy(), Without: r.fault.Ends}
 	if x.Class == record.Frozen {
 		x.Without = r.fault.Place // who is frozen can let go of nothing: its peer must
 	}
@@ -230,7 +233,7 @@ func (w *World) ShortOutage() time.Duration {
 	groups := w.groups(leak.Exposure{Class: record.Flap}, func(s *leak.Snapshots) (record.Sample, []record.Socket) {
 		return s.B, leak.Exposed(record.Fault{}, record.Sample{}, s.B)
 	})
-	return seconds(leak.ShortestOutage(groups, w.round.traffic != idle))
+	return seconds(leak.ShortestOutage(groups, w.round.busy()))
 }
 
 // LongestSilence is how long an idle session may send no packet, from the target's
@@ -311,7 +314,7 @@ func (w *World) endure() {
 			w.t.Fatalf("settle: %v", err)
 		}
 	}
-	if r.traffic != idle && r.load().Bytes == before {
+	if r.busy() && r.load().Bytes == before {
 		r.outcome.Broken = fmt.Sprintf("no byte has come since %s was over", r.fault.Name)
 	}
 	r.settled = true

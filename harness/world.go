@@ -341,4 +341,5 @@ var _ = []fault.Fault{
 	fault.Unplug{}, fault.Flap{}, fault.LoseCarrier{}, fault.LoseRoute{}, fault.LoseAddress{},
 	fault.Blackhole{}, fault.MTUBlackhole{}, fault.InjectRST{}, fault.DestroySockets{},
 	fault.ExpireNAT{}, fault.RebindNAT{}, fault.NATLife{}, fault.RebootRouter{}, fault.Sequence{},
+	fault.Strangers{}, fault.RefuseDials{},
 }

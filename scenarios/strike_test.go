@@ -12,6 +12,9 @@ import (
 func idle(w *harness.World) { w.Visit(visitors) }
 func busy(w *harness.World) { w.VisitBusy(visitors) }
 
+// nobody comes: the fault brings its own connections.
+func nobody(*harness.World) {}
+
 // strike tells the plain story of one fault: visitors come, it strikes, the window
 // passes, it is healed; then there is service again, and whoever has lived through it
 // holds nothing any more.

@@ -1,6 +1,7 @@
 package leak
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/halfopen/halfopen/harness/record"
@@ -47,5 +48,19 @@ func TestLongestSilence(t *testing.T) {
 		if got := LongestSilence(s); got != c.want {
 			t.Errorf("heartbeat %v, keepalive %v x %d: silence %v, want %v", c.beat, c.idle, c.count, got, c.want)
 		}
+	}
+}
+
+func TestUnfinished(t *testing.T) {
+	x := Exposure{Class: record.Unfinished, Edge: "server"}
+	w := WindowOf(Stated(testSettings, x), x)
+	if w.Upper != testSettings.Handshake || w.Lower != 0 || w.Deadline != w.Upper+Slack {
+		t.Errorf("window %+v, want the handshake's deadline", w)
+	}
+	without := testSettings
+	without.Handshake = 0
+	groups := Stated(without, x)
+	if w := WindowOf(groups, x); w.Upper != never || !strings.Contains(Unbounded(groups, x), "no handshake deadline") {
+		t.Errorf("window %+v, %q", w, Unbounded(groups, x))
 	}
 }

@@ -24,6 +24,8 @@ func detectors(s record.Settings, x Exposure) []record.Bound {
 		}}
 	case record.HalfClosed:
 		return halfClosedRows(s)
+	case record.Unfinished:
+		return unfinishedRows(s)
 	case record.Frozen:
 		return frozenRows(s, x)
 	case record.Reset:
@@ -242,6 +244,17 @@ func halfClosedRows(s record.Settings) []record.Bound {
 	if s.HalfClose > 0 {
 		row.Earliest, row.Latest = s.HalfClose, s.HalfClose
 		row.Formula = fmt.Sprintf("silence after one direction has ended = %.3g s", s.HalfClose)
+	}
+	return []record.Bound{row}
+}
+
+// unfinishedRows are the one detector of a peer that never gets past the handshake: its
+// kernel answers, and there is no session yet that could miss a heartbeat.
+func unfinishedRows(s record.Settings) []record.Bound {
+	row := record.Bound{Detector: "handshake deadline", Latest: never, Formula: "a living peer's kernel answers every probe"}
+	if s.Handshake > 0 {
+		row.Latest = s.Handshake
+		row.Formula = fmt.Sprintf("from accept = %.3g s", s.Handshake)
 	}
 	return []record.Bound{row}
 }

@@ -165,6 +165,8 @@ func (g Group) lacks(x Exposure) string {
 	switch {
 	case x.Class == record.HalfClosed:
 		lacks = []string{"half-close bound (the peer's kernel answers)"}
+	case x.Class == record.Unfinished:
+		lacks = []string{"handshake deadline"}
 	case x.Class == record.Frozen:
 		sockets += " (a frozen peer's kernel answers for it)"
 	case x.Full, x.Busy, x.Late:

@@ -192,6 +192,8 @@ const (
 	OneWay Class = "one way"
 	// Spared: connections do not go through the fault at all, and must not notice.
 	Spared Class = "spared"
+	// Unfinished: a stranger's handshake never ends.
+	Unfinished Class = "unfinished"
 )
 
 // Fault is one phase of one fault.
@@ -211,6 +213,8 @@ type Fault struct {
 	// Peers are, by role, the IP addresses at the other end of the connections that
 	// go through the fault; a role that is missing: all of its connections do.
 	Peers map[string][]string `json:"peers,omitempty"`
+	// Brings is set if the connections that go through the fault come with it.
+	Brings bool `json:"brings,omitempty"`
 	// Exposures counts the server's connections that went through the fault.
 	Exposures int `json:"exposures,omitempty"`
 }
