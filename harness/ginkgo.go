@@ -112,6 +112,9 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 	if s.Target, err = targetPath(s.Root, *targetFlag); err != nil {
 		return s, err
 	}
+	if _, err := reports.Keep(); err != nil {
+		return s, err
+	}
 	if !slices.Contains([]string{evidenceNone, evidenceShort, evidenceFull}, *evidenceFlag) {
 		return s, fmt.Errorf("-evidence=%s: want none, short or full", *evidenceFlag)
 	}
@@ -414,6 +417,9 @@ func tellVerdict() error {
 		return err
 	}
 	if os.Getenv(EnvRun) == "" {
+		if err := IndexRuns(shared.Dir); err != nil {
+			fmt.Fprintln(os.Stderr, "halfopen:", err) // the run's own report is whole
+		}
 		fmt.Printf("\nverdict=%s exit=%d report=%s\n", summary.Verdict, leak.ExitCode(summary.Verdict), (&Suite{Dir: shared.Dir, Root: shared.Root}).reportPath())
 	}
 	return nil

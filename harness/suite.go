@@ -15,6 +15,7 @@ import (
 
 	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/harness/target"
+	"github.com/halfopen/halfopen/reports"
 )
 
 // Suite is what the specs of one run share. Every test process has one; the first
@@ -96,6 +97,16 @@ func RunFolder(root, name string, now time.Time) (string, error) {
 		}
 		dir = fmt.Sprintf("%s-%d", base, n)
 	}
+}
+
+// IndexRuns draws the page of all runs beside the run folder dir, and prunes old ones.
+func IndexRuns(dir string) error {
+	keep, err := reports.Keep()
+	if err != nil {
+		return err
+	}
+	_, _, err = reports.Index(filepath.Dir(dir), keep)
+	return err
 }
 
 // Head is the first event of a run.

@@ -179,6 +179,9 @@ func drawn(t *testing.T) map[string]string {
 	}
 	mustWrite(t, dir)
 	files["cut"] = filepath.Join(dir, PageName)
+	dir = runsFolder(t, "20261120-093000-scenarios", "20261121-093000-scenarios", "20261122-093000-soak")
+	mustIndex(t, dir, 0)
+	files["index"] = filepath.Join(dir, PageName)
 	return files
 }
 
@@ -187,7 +190,7 @@ func TestPagesInTheBrowser(t *testing.T) {
 	for name, file := range drawn(t) {
 
 		full := seen{}
-		rich := name == "leak" || name == "soak" || name == "hostile" // the others have nothing that these do not
+		rich := name == "leak" || name == "soak" || name == "hostile" || name == "index" // the others have nothing that these do not
 		for _, m := range modes {
 			if !rich && m.name != "light" && m.name != "phone" {
 				continue

@@ -18,6 +18,8 @@ var (
 	pageText string
 	//go:embed section.html.tmpl
 	sectionText string
+	//go:embed index.html.tmpl
+	indexText string
 	//go:embed page.css
 	styleText string
 	//go:embed page.js
@@ -25,10 +27,10 @@ var (
 )
 
 // pageTemplate is parsed once; html/template escapes each value for its place.
-var pageTemplate = template.Must(template.Must(template.New("page").Funcs(template.FuncMap{
+var pageTemplate = template.Must(template.Must(template.Must(template.New("page").Funcs(template.FuncMap{
 	"h":   heading,
 	"add": func(a, b int) int { return a + b },
-}).Parse(sectionText)).Parse(pageText))
+}).Parse(sectionText)).Parse(pageText)).Parse(indexText))
 
 // heading is a heading of a level, for sections that lie at different depths.
 func heading(level int, text string) template.HTML {
@@ -43,6 +45,8 @@ type chrome struct {
 	Script template.JS
 	Policy string
 	Title  string
+	// Generator marks a page that may be replaced, "" for none.
+	Generator template.HTML
 }
 
 func newChrome(title string) chrome {
@@ -71,7 +75,8 @@ type page struct {
 	Bounds  []string
 
 	FocusTitle, FocusNote string
-	Focus                 *section // the round that decides, or the closest call
+	Focus                 *section        // the round that decides, or the closest call
+	Statements            []statementView // of the run over all its cycles
 	Soaks                 []section
 	Matrix                *matrixView
 	Skipped               []fact
@@ -86,6 +91,12 @@ type page struct {
 
 // fact is a name with its value; Link is an anchor on the page.
 type fact struct{ Name, Value, Link string }
+
+// statementView is what the run says of one resource over all its cycles.
+type statementView struct {
+	Word        word
+	Text, Where string
+}
 
 // tile is a figure that the verdict rests on, with what it means.
 type tile struct{ Name, Value, Sub string }
@@ -124,6 +135,13 @@ func pageHTML(s *story) ([]byte, error) {
 		case sp != focus.spec:
 			p.Sections = append(p.Sections, sp.section(nil))
 		}
+	}
+	for _, x := range s.summary.Statements {
+		v := statementView{Word: verdictWord(known(x.Verdict)), Text: x.Text, Where: x.Where}
+		if x.Verdict == "" {
+			v.Word = word{"–", "not stated", "idle"}
+		}
+		p.Statements = append(p.Statements, v)
 	}
 	p.Matrix = s.matrix()
 	p.environment(s)

@@ -122,7 +122,7 @@
       th.replaceChildren(button);
     });
   }
-  for (const table of document.querySelectorAll("table.sort.matrix, table.sort.filter")) {
+  for (const table of document.querySelectorAll("table.matrix, table.filter")) {
     const rows = [...table.tBodies[0].rows];
     if (rows.length === 1) continue;
     const input = make("input", { type: "search", className: "find", placeholder: "filter, e.g. LEAK or NAT" });

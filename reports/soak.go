@@ -23,6 +23,8 @@ func soakFigure(cycles []*round) (figure, bool) {
 		settledPanel(cycles, "Server sockets after each cycle", "sockets", "k-teal", func(s record.Sample) int { return len(s.Sockets) }),
 		settledPanel(cycles, "Server file descriptors after each cycle", "fds", "k-violet", func(s record.Sample) int { return len(s.FDs) }),
 		settledPanel(cycles, "Server goroutines after each cycle", "goroutines", "k-blue", goroutines),
+		memoryPanel(cycles, "Server heap after each cycle", "HeapAlloc after collections", "k-green", func(m record.Memory) int64 { return m.HeapAlloc }),
+		memoryPanel(cycles, "Server memory after each cycle", "RssAnon", "k-brown", func(m record.Memory) int64 { return m.RssAnon }),
 	}, func(p panel) bool { return len(p.lines) == 0 })
 	for _, r := range cycles {
 		if bad := r.verdict; bad != record.Pass && bad != record.Skipped && bad != "" && len(a.marks) < 40 {
@@ -81,11 +83,32 @@ func settledPanel(cycles []*round, title, name, class string, get func(record.Sa
 	if len(l.x) < 2 {
 		return panel{}
 	}
-	p := panel{title: title, height: 56, show: counts, lines: []line{l}, note: "same as at the start"}
+	floor := line{name: "floor", class: "k-red", base: math.NaN(), excess: math.NaN(), x: l.x, y: slices.Clone(l.y)}
+	for i := len(floor.y) - 2; i >= 0; i-- { // what no later cycle went below: a rise of it is a leak
+		floor.y[i] = min(floor.y[i], floor.y[i+1])
+	}
+	p := panel{title: title, height: 56, show: counts, lines: []line{l, floor}, note: "same as at the start"}
 	if end := l.y[len(l.y)-1]; !math.IsNaN(l.base) && end != l.base {
 		p.note = signed(end-l.base, "") + " since the start"
 	}
 	return p
+}
+
+// memoryPanel shows what the server's memory came to rest at after each cycle, where it
+// did come to rest.
+func memoryPanel(cycles []*round, title, name, class string, get func(record.Memory) int64) panel {
+	l := line{name: name, class: class, base: math.NaN(), excess: math.NaN()}
+	for _, r := range cycles {
+		for _, x := range r.readings {
+			if x.it.Role == "server" && x.it.Quiescent && get(x.it.Memory) > 0 {
+				l.x, l.y = append(l.x, float64(r.cycle)), append(l.y, float64(get(x.it.Memory))/(1<<20))
+			}
+		}
+	}
+	if len(l.x) < 2 {
+		return panel{}
+	}
+	return panel{title: title, note: fmt.Sprintf("from %s to %s", mebi(l.y[0]), mebi(l.y[len(l.y)-1])), height: 56, show: mebi, lines: []line{l}}
 }
 
 // upper is the longest window of the round, 0 if it has none.

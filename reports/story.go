@@ -50,6 +50,7 @@ type round struct {
 	services    []timed[record.Service]
 	outcomes    []timed[record.Outcome]
 	evidence    []timed[record.Evidence]
+	readings    []timed[record.Reading]
 	judgements  []record.Judgement
 	verdict     record.Verdict
 }
@@ -110,6 +111,18 @@ func tell(events []record.Event, cut bool) *story {
 	if cut {
 		s.summary.Interrupted = true
 	}
+	s.summary.Started = s.start
+	if len(s.runs) > 0 {
+		s.summary.Name = s.runs[0].Name
+	}
+	for _, sp := range s.specs {
+		r := record.Result{Spec: sp.head.Name, Verdict: sp.verdict, Returned: -1}
+		exposures, _, returned, judged := totals(sp.rounds)
+		if r.Exposures = exposures; judged {
+			r.Returned = returned
+		}
+		s.summary.Results = append(s.summary.Results, r)
+	}
 	return s
 }
 
@@ -151,6 +164,8 @@ func (sp *spec) add(e *record.Event) {
 		r.services = append(r.services, timed[record.Service]{e.At, *e.Service})
 	case e.Outcome != nil:
 		r.outcomes = append(r.outcomes, timed[record.Outcome]{e.At, *e.Outcome})
+	case e.Reading != nil:
+		r.readings = append(r.readings, timed[record.Reading]{e.At, *e.Reading})
 	case e.Evidence != nil:
 		r.evidence = append(r.evidence, timed[record.Evidence]{e.At, *e.Evidence})
 	case e.Verdict != nil:

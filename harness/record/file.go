@@ -86,7 +86,11 @@ func Decode(r io.Reader) ([]Event, error) {
 			return events, fmt.Errorf("read record: line %d: %w", n, err)
 		}
 		if e.Run != nil && e.Run.Version != Version {
-			return events, fmt.Errorf("read record: its version is %d, this program reads %d", e.Run.Version, Version)
+			age := "newer than this program: draw it with the halfopen that wrote it"
+			if e.Run.Version < Version {
+				age = "older than this program reads: draw it with a halfopen of its time"
+			}
+			return events, fmt.Errorf("read record: it has version %d, this program reads version %d; it is %s", e.Run.Version, Version, age)
 		}
 		events = append(events, e)
 		if last {

@@ -57,7 +57,7 @@ func TestReadRefuses(t *testing.T) {
 		{"without the last newline", whole + strings.TrimSpace(whole), 2, false, ""},
 		{"cut off", whole + whole[:30], 1, true, ""},
 		{"damaged in the middle", whole + "{\n" + whole, 1, false, "line 2"},
-		{"another version", `{"kind":"run","run":{"version":99}}` + "\n", 0, false, "version is 99"},
+		{"another version", `{"kind":"run","run":{"version":99}}` + "\n", 0, false, "version 99"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

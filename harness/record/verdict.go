@@ -1,5 +1,7 @@
 package record
 
+import "time"
+
 // Verdict is the judge's word.
 type Verdict string
 
@@ -104,12 +106,27 @@ type Summary struct {
 	Specs       map[Verdict]int `json:"specs"`
 	Bounds      []Limit         `json:"bounds"`
 	// Statements are what the run says of each resource over all its cycles.
-	Statements  []Statement `json:"statements,omitempty"`
-	Duration    float64     `json:"duration_s"`
-	Target      string      `json:"target"`
-	Mutant      string      `json:"mutant,omitempty"`
-	Seed        int64       `json:"seed"`
-	Replay      string      `json:"replay"`
-	Report      string      `json:"report"` // path of index.html, relative to the summary
-	Interrupted bool        `json:"interrupted,omitempty"`
+	Statements []Statement `json:"statements,omitempty"`
+	// Name and Started are the run's; Results its specs', in the order in which they
+	// began. With them a list of runs need not read every record.
+	Name        string    `json:"name,omitempty"`
+	Started     time.Time `json:"started,omitzero"`
+	Results     []Result  `json:"results,omitempty"`
+	Duration    float64   `json:"duration_s"`
+	Target      string    `json:"target"`
+	Mutant      string    `json:"mutant,omitempty"`
+	Seed        int64     `json:"seed"`
+	Replay      string    `json:"replay"`
+	Report      string    `json:"report"` // path of index.html, relative to the summary
+	Interrupted bool      `json:"interrupted,omitempty"`
+}
+
+// Result is what a run says of one spec.
+type Result struct {
+	Spec      string  `json:"spec"` // its name
+	Verdict   Verdict `json:"verdict"`
+	Exposures int     `json:"exposures"`
+	// Returned is after how many seconds the last exposed thing was gone, at the
+	// slowest; -1 for never.
+	Returned float64 `json:"returned"`
 }

@@ -56,7 +56,7 @@ that is set, else in reports/runs.`,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return fmt.Errorf("no command given: want render, show, judge, layers or merge, see leakreport --help")
+			return fmt.Errorf("no command given: want render, show, judge, layers, merge, compare, index, open or schema, see leakreport --help")
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -106,7 +106,7 @@ inconclusive.`,
 			*status = leak.ExitCode(s.Verdict)
 			return say(c.OutOrStdout(), dir, s)
 		},
-	}, judgeCommand(status), layersCommand(), mergeCommand(status))
+	}, judgeCommand(status), layersCommand(), mergeCommand(status), compareCommand(status), indexCommand(), openCommand(), schemaCommand())
 	return root
 }
 
