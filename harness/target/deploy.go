@@ -185,7 +185,10 @@ func await(ctx context.Context, p *lab.Process, ready func(context.Context) erro
 		case <-p.Exited():
 			return fmt.Errorf("it ended by itself: %s: %s", p.Status(), strings.Join(p.Tail(3), " | "))
 		case <-ctx.Done():
-			return fmt.Errorf("not ready in time: %w: %v; the last it printed: %s", context.Cause(ctx), last, strings.Join(p.Tail(1), ""))
+			if last == nil {
+				last = errors.New("it was not asked")
+			}
+			return fmt.Errorf("not ready in time: %w: %w; the last it printed: %q", context.Cause(ctx), last, strings.Join(p.Tail(1), ""))
 		case <-tick.C:
 		}
 	}
