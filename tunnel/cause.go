@@ -23,6 +23,7 @@ const (
 	byProtocol  = "protocol"  // the peer broke the rules
 	byTakeover  = "takeover"  // a newer login took the name
 	byRevoked   = "revoked"   // the login's token has lost its right
+	byDrain     = "drain"     // the last stream of a session that was replaced, or whose peer leaves
 	byShutdown  = "shutdown"  // we were told to stop
 )
 
@@ -38,7 +39,13 @@ func (c cause) Unwrap() error { return c.err }
 // orderly says that the peer is alive and knows, or will be told by a FIN. In
 // all other cases the connection is closed with a RST, which leaves nothing in
 // the kernel.
-func (c cause) orderly() bool { return c.detector == byPeer || c.detector == byShutdown }
+func (c cause) orderly() bool {
+	switch c.detector {
+	case byPeer, byDrain, byShutdown:
+		return true
+	}
+	return false
+}
 
 // readCause classifies an error of the session's reader.
 func readCause(err error, deadline time.Duration) cause {

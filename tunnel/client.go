@@ -29,6 +29,7 @@ type Client struct {
 	metrics *metrics
 	admin   *admin
 	ready   bool // was logged in once
+	leaving atomic.Bool
 }
 
 // ErrRefused is wrapped by the error of [Client.Run] when the server has
@@ -92,7 +93,7 @@ func (c *Client) reconnect(ctx context.Context) error {
 		served, err := c.attempt(ctx)
 		var refused *refusal
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, c.leaving.Load():
 			return nil
 		case errors.As(err, &refused) && refused.code == wire.Denied:
 			return fmt.Errorf("%w: %w", ErrRefused, err)
@@ -111,6 +112,20 @@ func (c *Client) reconnect(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// Drain tells the server to send no more visitors, and says whether there are
+// any. If so, Run returns when the last has left; its context ends it before.
+func (c *Client) Drain() bool {
+	c.leaving.Store(true)
+	busy := false
+	if l := c.current.Load(); l != nil {
+		for _, s := range l.sessions() {
+			s.drain(true)
+			busy = busy || s.load.Load() > 0
+		}
+	}
+	return busy
 }
 
 // jitter draws from [d/2, d]: clients that lost their server at the same moment

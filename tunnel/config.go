@@ -169,6 +169,14 @@ type ServerConfig struct {
 	Liveness
 	DebugFree bool // offer /debug/free
 
+	// MaxAge is when a session is replaced (15 min, a tenth more or less); may be
+	// Off. MaxRequests is after how many requests it is (0: any number).
+	// DrainDeadline is how long, after that, streams with no request under way may
+	// stay (1 h); may be Off.
+	MaxAge        time.Duration
+	MaxRequests   int
+	DrainDeadline time.Duration
+
 	// RefuseSameName refuses a login for a name that is taken. Without it the newer
 	// login supersedes the older one: a client that comes back need not wait until
 	// the server has noticed that it was gone.
@@ -188,6 +196,11 @@ func (c *ServerConfig) fill() error {
 	fallback(&c.Listen, "0.0.0.0:4443")
 	fallback(&c.HTTP, "0.0.0.0:8080")
 	fallback(&c.TCPHost, "0.0.0.0")
+	duration(&wrong, "max-age", &c.MaxAge, 15*time.Minute, true)
+	duration(&wrong, "drain-deadline", &c.DrainDeadline, time.Hour, true)
+	if c.MaxRequests < 0 {
+		wrong.add("max-requests", "max-requests is %d; it must be 0 for any number, or more", c.MaxRequests)
+	}
 	limit(&wrong, "max-logins", &c.MaxLogins, 1024)
 	limit(&wrong, "max-pre-auth", &c.MaxPreAuth, 1024)
 	fallback(&c.MaxSessions, 16)

@@ -173,6 +173,9 @@ func (f *front) enter() error {
 // ask sends on what the front holds, as far as it may go now.
 func (st *stream) ask() error {
 	f := st.front
+	if f.held == nil && st.moves() {
+		return errMoved
+	}
 	for f.held != nil {
 		credit, raw, open := st.turn()
 		if credit <= 0 {
@@ -258,7 +261,7 @@ func (st *stream) askNext(credit int) (sent bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if !bytes.EqualFold(req.host, []byte(f.host)) {
+	if !bytes.EqualFold(req.host, []byte(f.host)) || st.moves() {
 		return false, errMoved
 	}
 	if credit < len(head)+moreHead {
@@ -283,6 +286,7 @@ func (f *front) note(st *stream, req *request) {
 	defer st.s.mu.Unlock()
 	f.asked++
 	st.s.metrics.requests.Inc()
+	st.s.countLocked()
 	f.open = true
 	f.toHEAD = string(req.method) == http.MethodHead
 	f.awaits, f.last = req.upgrade, req.last

@@ -37,12 +37,13 @@ type login struct {
 	mu    sync.Mutex
 	over  *cause // no session joins any more
 	slots map[uint8]*session
-	named map[uint8]int // sessions that a slot has had
-	next  uint8         // where the search for the least busy session begins
+	old   map[*session]bool // those that a successor has taken the slot of, being drained
+	named map[uint8]int     // sessions that a slot has had
+	next  uint8             // where the search for the least busy session begins
 }
 
 func newLogin(id int64, ask wire.Login, token digest, maxStreams int) *login {
-	l := &login{id: id, name: ask.Name, token: token, port: ask.Port, since: time.Now(), slots: map[uint8]*session{}, named: map[uint8]int{}}
+	l := &login{id: id, name: ask.Name, token: token, port: ask.Port, since: time.Now(), slots: map[uint8]*session{}, old: map[*session]bool{}, named: map[uint8]int{}}
 	l.room.most = int64(maxStreams)
 	_, _ = rand.Read(l.key[:]) // never fails: see its doc
 	return l
@@ -61,7 +62,10 @@ func (l *login) join(slot uint8, s *session) bool {
 	if l.over != nil {
 		return false
 	}
-	if old := l.slots[slot]; old != nil {
+	if old := l.slots[slot]; old != nil && old.replaced() {
+		l.old[old] = true
+		old.drain(false)
+	} else if old != nil {
 		old.end(cause{byTakeover, errors.New("a newer session took the slot")})
 	}
 	l.slots[slot] = s
@@ -73,11 +77,15 @@ func (l *login) join(slot uint8, s *session) bool {
 func (l *login) leave(slot uint8, s *session) (last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.slots[slot] != s {
+	switch {
+	case l.old[s]:
+		delete(l.old, s)
+	case l.slots[slot] == s:
+		delete(l.slots, slot)
+	default:
 		return false
 	}
-	delete(l.slots, slot)
-	if len(l.slots) == 0 {
+	if len(l.slots)+len(l.old) == 0 {
 		if l.over == nil {
 			l.over = s.cause
 		}
@@ -95,6 +103,9 @@ func (l *login) end(c cause) {
 	defer l.mu.Unlock()
 	l.over = &c
 	for _, s := range l.slots {
+		s.end(c)
+	}
+	for s := range l.old {
 		s.end(c)
 	}
 }
@@ -140,6 +151,9 @@ func (l *login) sessions() []*session {
 	defer l.mu.Unlock()
 	var all []*session
 	for _, s := range l.slots {
+		all = append(all, s)
+	}
+	for s := range l.old {
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b *session) int { return int(a.slot) - int(b.slot) })

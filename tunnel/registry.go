@@ -18,6 +18,7 @@ type registry struct {
 	known  map[string]bool // names that some token may take
 	names  map[string]*login
 	most   int  // logins
+	shut   bool // no login any more: the server leaves
 	refuse bool // a second login for a name that is taken, rather than supersede the first
 	ports  map[uint16]*login
 }
@@ -68,6 +69,8 @@ func (r *registry) take(l *login, host string) (old *login, err error) {
 		return nil, &refusal{wire.Denied, err.Error()}
 	}
 	switch holder := r.names[l.name]; {
+	case r.shut:
+		return nil, &refusal{wire.Busy, "the server is about to stop"}
 	case holder == nil && len(r.names) >= r.most:
 		return nil, &refusal{wire.Limit, fmt.Sprintf("%d logins are the most here", r.most)}
 	case holder != nil && r.refuse:
@@ -119,6 +122,16 @@ func (r *registry) find(name string) (l *login, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.names[name], r.known[name]
+}
+
+// close takes no login any more, and closes the ports.
+func (r *registry) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shut = true
+	for _, l := range r.names {
+		r.freePort(l)
+	}
 }
 
 // taken counts the names and ports that are taken.

@@ -31,6 +31,8 @@ type Server struct {
 
 	ctx      context.Context // ends at Stop
 	cancel   context.CancelFunc
+	serving  context.Context // ends at Drain, or Stop
+	leave    context.CancelFunc
 	loops    sync.WaitGroup // accept loops of the two listeners
 	handlers sync.WaitGroup // every accepted connection
 
@@ -77,6 +79,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	s.preAuth.most, s.heads.most = int64(cfg.MaxPreAuth), int64(cfg.MaxPreAuth)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.serving, s.leave = context.WithCancel(s.ctx)
 	return s, nil
 }
 
@@ -155,6 +158,29 @@ func (s *Server) close() {
 	}
 }
 
+// Drain takes no new client, visitor or stream from now on, tells the clients so,
+// and waits until the streams of now have ended, or ctx ends. Stop must follow.
+func (s *Server) Drain(ctx context.Context) {
+	s.leave()
+	s.close()
+	s.registry.close()
+	for _, l := range s.registry.all() {
+		for _, own := range l.sessions() {
+			own.drain(true)
+		}
+	}
+	drained := make(chan struct{})
+	go func() { // ends with Stop at the latest
+		defer close(drained)
+		s.loops.Wait()
+		s.handlers.Wait()
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+	}
+}
+
 // Stop ends everything and waits until it is gone, or ctx ends.
 func (s *Server) Stop(ctx context.Context) error {
 	s.cancel()
@@ -202,6 +228,10 @@ func (s *Server) serveSession(conn *net.TCPConn) {
 // last one the login is over, and everything that belonged to it is gone, except
 // the session's connection.
 func (s *Server) serveLogin(l *login, own *session) {
+	if s.cfg.MaxAge != Off {
+		old := time.AfterFunc(aging(s.cfg.MaxAge), func() { own.retire("age") })
+		defer old.Stop()
+	}
 	why := own.run(s.ctx)
 	s.metrics.ended(why)
 	message := "session ended"
@@ -277,6 +307,7 @@ func (s *Server) authorize(f wire.Frame, secure *tls.Conn, below *line, frames *
 	session := func(l *login) *session {
 		own := newSession(roleServer, l.sessionID(ask.Slot), secure, below, frames, s.cfg.Liveness, &l.room)
 		own.slot, own.metrics = ask.Slot, s.metrics
+		own.most, own.cut = s.cfg.MaxRequests, s.cfg.DrainDeadline
 		own.control = wire.Append(nil, wire.AuthOK, 0, wire.Welcome{Key: l.key, Most: uint8(s.cfg.MaxSessions), ID: own.id}.Append(nil))
 		return own
 	}

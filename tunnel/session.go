@@ -29,7 +29,10 @@ type session struct {
 	room           *seats        // for streams, of the whole login
 	serve          func(*stream) // client: owns a stream that the server opened; nil on the server
 	born           time.Time
-	metrics        *metrics // nil in some tests
+	metrics        *metrics      // nil in some tests
+	most           int           // requests before it is replaced; 0: any number
+	cut            time.Duration // drain deadline, Off for none
+	successor      func()        // client: connects another session in this slot
 
 	bytesIn, bytesOut atomic.Int64 // payload of DATA
 	rtt               atomic.Int64 // of the last PING, nanoseconds
@@ -43,13 +46,16 @@ type session struct {
 	mu       sync.Mutex
 	cause    *cause
 	streams  map[uint32]*stream
-	last     uint32 // the newest stream
-	away     bool   // no new streams: the session is drained
-	flushing bool   // somebody flushes
-	control  []byte // whole frames that go before data
-	ready    turns  // streams that have something to send
-	pong     []byte // what the last unanswered PING said; nil for none
-	grown    int    // sum of what the windows of the streams are larger than wire.Window
+	last     uint32      // the newest stream
+	retired  bool        // the client was asked for a successor
+	away     bool        // no new streams: the session is drained
+	requests int         // HTTP requests and TCP visitors so far
+	cutter   *time.Timer // of the drain deadline
+	flushing bool        // somebody flushes
+	control  []byte      // whole frames that go before data
+	ready    turns       // streams that have something to send
+	pong     []byte      // what the last unanswered PING said; nil for none
+	grown    int         // sum of what the windows of the streams are larger than wire.Window
 }
 
 // maxControl bounds the control frames that wait for the flusher. Streams and
@@ -99,6 +105,9 @@ func (s *session) endLocked(c cause) {
 	}
 	s.cause = &c
 	close(s.ended)
+	if s.cutter != nil {
+		s.cutter.Stop()
+	}
 	_ = s.raw.SetDeadline(past) // fails only on a closed connection, on which nobody blocks
 }
 
@@ -166,6 +175,9 @@ func (s *session) handle(f wire.Frame) error {
 		return nil
 	case wire.Open:
 		return s.openedLocked(f)
+	case wire.GoAway:
+		s.toldLocked(f.Payload[0])
+		return nil
 	case wire.Reset, wire.Credit:
 	default:
 		return fmt.Errorf("%w: %v after the login", wire.ErrProtocol, f.Type)
@@ -239,8 +251,14 @@ func (s *session) open(kind wire.Kind, visitor string) (*stream, error) {
 		s.endLocked(cause{byProtocol, errors.New("stream numbers used up")})
 		return nil, fmt.Errorf("open stream: session ended: %w", *s.cause)
 	}
+	if s.away {
+		return nil, errors.New("open stream: the session is drained")
+	}
 	if !s.room.take() {
 		return nil, s.full()
+	}
+	if kind == wire.TCP {
+		s.countLocked()
 	}
 	s.last++
 	s.control = wire.AppendOpen(s.control, s.last, kind, visitor)

@@ -21,13 +21,14 @@ type stay struct {
 	keep  sync.WaitGroup // the keepers of the slots
 
 	mu     sync.Mutex
-	key    wire.Key   // zero before the login
-	slots  []*session // nil where none is connected
-	served bool       // there was a login
+	key    wire.Key          // zero before the login
+	slots  []*session        // nil where none is connected
+	old    map[*session]bool // those that a successor has taken the slot of
+	served bool              // there was a login
 }
 
 func newStay(ctx context.Context, c *Client) *stay {
-	l := &stay{c: c, since: time.Now()}
+	l := &stay{c: c, since: time.Now(), old: map[*session]bool{}}
 	l.ctx, l.stop = context.WithCancelCause(ctx)
 	return l
 }
@@ -49,7 +50,7 @@ func (l *stay) keeper(slot uint8) {
 	delay := l.c.cfg.Backoff
 	for {
 		joined, err := l.session(slot)
-		if l.lost(err) {
+		if errors.Is(err, errReplaced) || l.lost(err) || l.c.leaving.Load() {
 			return
 		}
 		if joined {
@@ -67,6 +68,9 @@ func (l *stay) keeper(slot uint8) {
 		}
 	}
 }
+
+// errReplaced is the end of a session that has a successor, or will have one.
+var errReplaced = errors.New("the session was replaced")
 
 // lost says whether the stay is over, and ends it if nothing is left of it: no
 // session lives, or the server no longer knows the login, or denies it.
@@ -102,6 +106,7 @@ func (l *stay) session(slot uint8) (joined bool, err error) {
 		return false, err
 	}
 	s.metrics = l.c.metrics
+	s.successor = func() { l.keep.Go(func() { l.keeper(slot) }) }
 	l.enter(s, welcome)
 	why := s.run(l.ctx)
 	l.c.metrics.ended(why)
@@ -112,6 +117,9 @@ func (l *stay) session(slot uint8) (joined bool, err error) {
 	}
 	l.c.log.Info("logout", "session", s.id, "after", time.Since(s.born).Round(time.Millisecond),
 		"detector", why.detector, "reason", why.err)
+	if s.replaced() {
+		return true, errReplaced
+	}
 	return true, why
 }
 
@@ -130,6 +138,9 @@ func (l *stay) enter(s *session, welcome wire.Welcome) {
 			l.keep.Go(func() { l.keeper(uint8(slot)) })
 		}
 	}
+	if old := l.slots[s.slot]; old != nil {
+		l.old[old] = true
+	}
 	l.slots[s.slot] = s
 	if !c.ready && l.wholeLocked() {
 		c.ready = true
@@ -142,7 +153,10 @@ func (l *stay) enter(s *session, welcome wire.Welcome) {
 func (l *stay) leave(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.slots[s.slot] = nil
+	delete(l.old, s)
+	if l.slots[s.slot] == s {
+		l.slots[s.slot] = nil
+	}
 	for _, sibling := range l.slots {
 		if sibling != nil {
 			sibling.probe()
@@ -175,6 +189,9 @@ func (l *stay) sessions() []*session {
 		if s != nil {
 			all = append(all, s)
 		}
+	}
+	for s := range l.old {
+		all = append(all, s)
 	}
 	return all
 }

@@ -138,6 +138,7 @@ func (st *stream) release() {
 	s.load.Add(-1)
 	s.room.leave()
 	s.owners.Done()
+	s.drainedLocked()
 }
 
 // dialing says what to call if the stream is reset during a dial. It is false

@@ -118,13 +118,17 @@ func (s *Server) await(f *front, first bool) error {
 	if err != nil {
 		return fmt.Errorf("await request: %w", err)
 	}
-	release, err := guard(s.ctx, f.conn, Off)
+	release, err := guard(s.serving, f.conn, Off)
 	if err != nil {
 		return err
 	}
 	defer release()
 	err = f.await(raw)
-	if errors.Is(err, os.ErrDeadlineExceeded) && f.held != nil && s.ctx.Err() == nil {
+	switch {
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+	case s.serving.Err() != nil:
+		return errEnd // we leave, between two requests
+	case f.held != nil:
 		return f.late()
 	}
 	return err

@@ -165,6 +165,12 @@ func appendText(dst []byte, t Type, stream uint32, first byte, text string) []by
 	return append(dst, text...)
 }
 
+// What a GOAWAY says.
+const (
+	Replace byte = 1 // S->C: join the login with another session in this slot; then no stream comes here any more
+	Leave   byte = 2 // the sender is about to go: open no stream, make no successor
+)
+
 // AppendCredit appends a whole CREDIT frame that grants n bytes.
 func AppendCredit(dst []byte, stream uint32, n int) []byte {
 	dst = AppendHeader(dst, Credit, stream, 4)

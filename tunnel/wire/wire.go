@@ -57,6 +57,7 @@ const (
 	Credit                  // both: 4 bytes. The receiver of this frame may send so many bytes more.
 	Ping                    // both, stream 0: 8 bytes that the answer repeats.
 	Pong                    // both, stream 0: the 8 bytes of the Ping.
+	GoAway                  // both, stream 0: 1 byte, Replace or Leave. Streams that are open go on.
 )
 
 // kinds says of each type its name, the bounds of its payload and whether it
@@ -76,6 +77,7 @@ var kinds = [...]struct {
 	Credit:  {"CREDIT", 4, 4, true},
 	Ping:    {"PING", 8, 8, false},
 	Pong:    {"PONG", 8, 8, false},
+	GoAway:  {"GOAWAY", 1, 1, false},
 }
 
 // String is the name as it stands in the table above, in capitals.
@@ -86,7 +88,7 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", uint8(t))
 }
 
-func (t Type) known() bool { return t >= Auth && t <= Pong }
+func (t Type) known() bool { return t >= Auth && t <= GoAway }
 
 // ErrProtocol is wrapped by every error that says that the peer broke the
 // rules; what was read after it means nothing.

@@ -23,6 +23,7 @@ func every() []Frame {
 		{Credit, 1, []byte{0, 0, 1, 0}},
 		{Ping, 0, []byte("12345678")},
 		{Pong, 0, []byte("12345678")},
+		{GoAway, 0, []byte{Replace}},
 	}
 }
 
@@ -55,7 +56,7 @@ func TestRoundTrip(t *testing.T) {
 func TestRefusedFrames(t *testing.T) {
 	for name, raw := range map[string][]byte{
 		"type 0":              AppendHeader(nil, 0, 0, 0),
-		"type 11":             AppendHeader(nil, 11, 0, 0),
+		"type 12":             AppendHeader(nil, 12, 0, 0),
 		"oversized data":      AppendHeader(nil, Data, 1, MaxData+1),
 		"longest length":      AppendHeader(nil, Data, 1, 1<<24-1),
 		"empty data":          AppendHeader(nil, Data, 1, 0),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 // clientSide is 'tunnel client'.
 func clientSide() side {
 	var cfg tunnel.ClientConfig
+	var drain time.Duration
 	c := &cobra.Command{
 		Use:   "client",
 		Short: "Run the private side, beside your service",
@@ -21,7 +23,8 @@ and TCP visitors of --port on to --tcp-to.
 It holds several sessions, TLS connections that share the visitors; one that dies takes its own
 with it and is replaced. It reconnects for ever, but ends with exit code 1 if the server refuses
 its token. /healthz of its admin pages is 200 only while it is logged in with all sessions.
-SIGTERM ends it at any moment.`,
+SIGTERM ends it at any moment: it takes no new
+visitor, and those of now may stay for up to --drain; a second one ends it at once.`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	f := c.Flags()
@@ -41,6 +44,7 @@ SIGTERM ends it at any moment.`,
 	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
 	livenessFlags(f, &cfg.Liveness)
 	backoffFlags(f, &cfg)
+	drainFlag(c, &drain)
 	log := logFlags(c)
 	configFlags(c)
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
@@ -59,12 +63,25 @@ SIGTERM ends it at any moment.`,
 			defer onHangup(func() { log.reopen(cfg.Log) })()
 		}
 		ended := make(chan error, 1)
-		go func() { ended <- client.Run(c.Context()) }()
+		ctx, stop := context.WithCancel(context.WithoutCancel(c.Context()))
+		defer stop()
+		go func() { ended <- client.Run(ctx) }()
 		select {
 		case err := <-ended:
 			return err
 		case <-c.Context().Done():
 		}
+		if client.Drain() {
+			draining, forced := secondSignal(drain)
+			cfg.Log.Info("drain", "at most", drain, "a second signal", "stops at once")
+			defer forced()
+			select {
+			case err := <-ended:
+				return err
+			case <-draining.Done():
+			}
+		}
+		stop()
 		select {
 		case err := <-ended:
 			return err

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -140,6 +143,49 @@ func TestServerAndClient(t *testing.T) {
 	if code := run(t.Context(), []string{"client", "--server", server.field(t, "listen"), "--ca", filepath.Join(dir, "ca.pem"), "--token", "hush",
 		"--name", "a.test", "--http-to", "127.0.0.1:1", "--admin", "", "--log-level", "error"}, errs, errs); code != 1 || errs.String() != "tunnel client: login refused: unknown token\n" {
 		t.Errorf("refused: exit code %d, %s", code, errs)
+	}
+}
+
+// The first signal drains, a second one forces.
+func TestSecondSignal(t *testing.T) {
+	dir := tls(t)
+	hold, release := make(chan struct{}), make(chan struct{})
+	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(hold); <-release }))
+	defer origin.Close()
+	defer close(release)
+	ctx, cancel := context.WithCancel(t.Context())
+	server, done := &output{}, make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"server", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "", "--tcp-host", "127.0.0.1", "--drain", "1h",
+			"--cert", dir + "/cert.pem", "--key", dir + "/key.pem", "--token", "hush=a.test"}, server, server)
+	}()
+	start(t, "client", "--server", server.field(t, "listen"), "--ca", dir+"/ca.pem", "--token", "hush", "--name", "a.test",
+		"--http-to", strings.TrimPrefix(origin.URL, "http://"), "--admin", "", "--drain", "0")
+	server.wait(t, "msg=login")
+	conn, err := net.Dial("tcp", server.field(t, "http"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	<-hold
+	cancel() // as the first signal does
+	server.wait(t, "msg=drain")
+	select {
+	case <-done:
+		t.Fatal("ended under a request")
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case code := <-done:
+		if code != 0 {
+			t.Errorf("exit code %d\n%s", code, server)
+		}
+	case <-time.After(2 * time.Second):
+		t.Error("a second signal does not force")
 	}
 }
 

@@ -17,6 +17,7 @@ const stopping = 1800 * time.Millisecond
 func serverSide() side {
 	var cfg tunnel.ServerConfig
 	var rights tokens
+	var drain time.Duration
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Run the public side",
@@ -28,7 +29,9 @@ Each --token binds a secret to host names and TCP ports, for example
 Only a hash of it is kept. --token-file has more, one a line, hashed already by 'tunnel token'; SIGHUP
 reads it and the certificate again, and ends the logins whose token has lost its right. A client that logs in again under a name supersedes the old login.
 
-The admin pages (loopback only): /healthz, /metrics, /sessions, /debug/pprof/; 'tunnel status' shows them. SIGTERM ends it.`,
+The admin pages (loopback only): /healthz, /metrics, /sessions, /debug/pprof/; 'tunnel status' shows them. A session does not live for ever: after --max-age the client is asked for a successor, and the old
+one ends with its last stream; no request is cut. SIGTERM drains for up to --drain and ends; a
+second one ends at once.`,
 		Args: usageArgs(cobra.NoArgs),
 	}
 	f := c.Flags()
@@ -48,6 +51,10 @@ The admin pages (loopback only): /healthz, /metrics, /sessions, /debug/pprof/; '
 	f.IntVar(&cfg.MaxStreams, "max-streams", 4096, "streams that one login may have")
 	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
 	livenessFlags(f, &cfg.Liveness)
+	f.Var(&span{&cfg.MaxAge, true, "15m"}, "max-age", "replace a session so old, a tenth more or less; 0 switches it off")
+	f.IntVar(&cfg.MaxRequests, "max-requests", 0, "replace a session after so many requests; 0 for any number")
+	f.Var(&span{&cfg.DrainDeadline, true, "1h"}, "drain-deadline", "then reset streams without a request under way after so long; 0 for never")
+	drainFlag(c, &drain)
 	log := logFlags(c)
 	configFlags(c)
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{tokenError(err)} })
@@ -74,6 +81,10 @@ The admin pages (loopback only): /healthz, /metrics, /sessions, /debug/pprof/; '
 			return err
 		}
 		<-c.Context().Done()
+		draining, forced := secondSignal(drain)
+		cfg.Log.Info("drain", "at most", drain, "a second signal", "stops at once")
+		s.Drain(draining)
+		forced()
 		cfg.Log.Info("stop")
 		ctx, cancel := context.WithTimeout(context.Background(), stopping)
 		defer cancel()

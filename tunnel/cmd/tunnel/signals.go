@@ -1,11 +1,31 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
 )
+
+// drainFlag adds the flag of how long the end may take.
+func drainFlag(c *cobra.Command, drain *time.Duration) {
+	c.Flags().DurationVar(drain, "drain", 10*time.Second, "when told to stop, let visitors end what they do for so long; 0 stops at once")
+}
+
+// secondSignal returns a context that ends after drain, or at the next SIGINT or
+// SIGTERM. stop ends it too, and must be called.
+func secondSignal(drain time.Duration) (ctx context.Context, stop func()) {
+	limited, cancel := context.WithTimeout(context.Background(), drain)
+	ctx, restore := signal.NotifyContext(limited, syscall.SIGINT, syscall.SIGTERM)
+	return ctx, func() {
+		restore()
+		cancel()
+	}
+}
 
 // onHangup calls reload at each SIGHUP until stop, which waits for a call under
 // way.

@@ -1,0 +1,255 @@
+package tunnel
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/halfopen/halfopen/tunnel/wire"
+)
+
+// Sessions are replaced all the time, and no visitor notices: not one request is
+// lost, no upgraded connection is cut.
+func TestRecycling(t *testing.T) {
+	w := newWorld(t, func(c *ServerConfig) { c.MaxAge, c.MaxRequests = 200*time.Millisecond, 50 })
+	address, _ := webOrigin(t, func(out http.ResponseWriter, in *http.Request) {
+		if in.Header.Get("Upgrade") == "" {
+			time.Sleep(5 * time.Millisecond)
+			fmt.Fprint(out, in.URL.Path)
+			return
+		}
+		conn, rw, err := out.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		_, _ = io.Copy(conn, rw)
+	})
+	c := w.client(address, func(c *ClientConfig) { c.Sessions = 2 })
+	socket := dial(t, w.server.HTTPAddr())
+	say(t, socket, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+	hear(t, socket, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+	var visiting sync.WaitGroup
+	for v := range 4 {
+		conn := dial(t, w.server.HTTPAddr())
+		answers := bufio.NewReader(conn)
+		visiting.Go(func() {
+			for i := range 120 {
+				if _, err := fmt.Fprintf(conn, "GET /%d/%d HTTP/1.1\r\nHost: a.test\r\n\r\n", v, i); err != nil {
+					t.Errorf("request %d: %v", i, err)
+					return
+				}
+				resp, err := http.ReadResponse(answers, nil)
+				if err != nil {
+					t.Errorf("request %d: %v", i, err)
+					return
+				}
+				if body, err := io.ReadAll(resp.Body); err != nil || string(body) != fmt.Sprintf("/%d/%d", v, i) {
+					t.Errorf("request %d: %d %q, %v", i, resp.StatusCode, body, err)
+				}
+			}
+		})
+	}
+	visiting.Wait()
+	say(t, socket, "still here")
+	hear(t, socket, "still here")
+	if n := w.log.count("detector=drain"); n < 4 {
+		t.Errorf("only %d sessions were replaced", n)
+	}
+	if w.log.has("msg=logout") || c.log.has("msg=reconnect") {
+		t.Error("the login ended")
+	}
+	metric(t, w.server.AdminAddr(), "tunnel_logins 1")
+}
+
+// At the drain deadline those without a request under way are reset, and only
+// those.
+func TestDrainDeadline(t *testing.T) {
+	w := newWorld(t, func(c *ServerConfig) { c.MaxRequests, c.DrainDeadline = 2, 200*time.Millisecond })
+	h := newHolder(t)
+	w.client(h.address, nil)
+	slow := dial(t, w.server.HTTPAddr())
+	say(t, slow, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	origin := take(t, h.in)
+	idle := w.visitTCP() // the second: the session is to be replaced
+	say(t, idle, "x")
+	take(t, h.in)
+	wantAllEnded(t, []*net.TCPConn{idle})
+	take(t, h.out)
+	time.Sleep(300 * time.Millisecond)
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	say(t, origin, answer)
+	hear(t, slow, answer)
+	eventually(t, "the session ended with its last stream", func() bool { return w.log.has("detector=drain") })
+	metric(t, w.server.AdminAddr(), `tunnel_stream_resets_total{reason="drained"} 2`)
+	metric(t, w.server.AdminAddr(), `tunnel_sessions_recycled_total{reason="requests"} 1`)
+	metric(t, w.server.AdminAddr(), "tunnel_sessions 1")
+}
+
+// A server that is told to stop takes nobody new, lets requests end, and ends.
+func TestServerDrains(t *testing.T) {
+	w := newWorld(t, nil)
+	h := newHolder(t)
+	w.client(h.address, nil)
+	slow := dial(t, w.server.HTTPAddr())
+	say(t, slow, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	origin := take(t, h.in)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		w.server.Drain(context.Background())
+	}()
+	eventually(t, "nobody new", func() bool {
+		conn, err := net.Dial("tcp", w.server.HTTPAddr())
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", w.port)); err == nil {
+		conn.Close()
+		t.Error("the public port is open")
+	}
+	select {
+	case <-drained:
+		t.Fatal("drained with a request under way")
+	case <-time.After(100 * time.Millisecond):
+	}
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	say(t, origin, answer)
+	hear(t, slow, answer)
+	if _, err := slow.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the visitor's connection ended with %v", err)
+	}
+	take(t, drained)
+	// One that has too much to do is bounded.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	w.server.Drain(ctx)
+}
+
+// A client that is told to stop lets its visitors end, and then ends.
+func TestClientDrains(t *testing.T) {
+	w := newWorld(t, nil)
+	h := newHolder(t)
+	c := w.client(h.address, nil)
+	visitor := w.visitTCP()
+	say(t, visitor, "x")
+	take(t, h.in)
+	if !c.Drain() {
+		t.Error("nothing to drain with a visitor there")
+	}
+	eventually(t, "503 for those that come", func() bool {
+		resp, _ := w.request("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		return resp.StatusCode == 503
+	})
+	select {
+	case <-c.done:
+		t.Fatal("the client ended under its visitor")
+	default:
+	}
+	visitor.Close()
+	select {
+	case <-c.done:
+	case <-time.After(patience):
+		t.Fatal("the client stays without visitors")
+	}
+	if c.err != nil || c.log.has("msg=reconnect") {
+		t.Errorf("ended with %v", c.err)
+	}
+	idle := w.client(h.address, nil)
+	if idle.Drain() {
+		t.Error("something to drain without a visitor")
+	}
+}
+
+// Fifteen minutes, a tenth more or less, pass in no time.
+func TestAge(t *testing.T) {
+	low, high := time.Hour, time.Duration(0)
+	for range 200 {
+		d := aging(15 * time.Minute)
+		low, high = min(low, d), max(high, d)
+	}
+	if low < 13*time.Minute+30*time.Second || high > 16*time.Minute+30*time.Second || high-low < time.Minute {
+		t.Errorf("ages from %v to %v", low, high)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &session{role: roleServer, streams: map[uint32]*stream{}, wake: make(chan struct{}, 1), cut: time.Hour}
+		start := time.Now()
+		age := aging(15 * time.Minute)
+		time.AfterFunc(age, func() { s.retire("age") })
+		time.Sleep(age - time.Second)
+		synctest.Wait()
+		if s.replaced() {
+			t.Errorf("replaced after %v, before %v", time.Since(start), age)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !s.replaced() || len(s.control) == 0 || wire.Type(s.control[0]) != wire.GoAway {
+			t.Errorf("not replaced after %v", time.Since(start))
+		}
+	})
+}
+
+// The drain deadline falls after its hour, on those with no request under way.
+func TestDrainHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := &seats{most: 10}
+		s := &session{role: roleServer, streams: map[uint32]*stream{}, wake: make(chan struct{}, 1), cut: time.Hour, room: room}
+		s.mu.Lock()
+		tcp, busy, socket := s.addLocked(1, wire.TCP, ""), s.addLocked(2, wire.HTTP, ""), s.addLocked(3, wire.HTTP, "")
+		busy.front = &front{asked: 1, open: true}
+		socket.front = &front{asked: 1, raw: true}
+		s.mu.Unlock()
+		s.drain(false)
+		over := func() [3]bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return [3]bool{tcp.over != nil, busy.over != nil, socket.over != nil}
+		}
+		time.Sleep(time.Hour - time.Second)
+		synctest.Wait()
+		if got := over(); got != [3]bool{} {
+			t.Errorf("reset before the hour: %v", got)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := over(); got != [3]bool{true, false, true} {
+			t.Errorf("reset after the hour: %v", got)
+		}
+	})
+}
+
+// The client's waits double from the first to the longest, each drawn from the
+// upper half.
+func TestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book := &logBook{}
+		c := &Client{
+			cfg: ClientConfig{Server: "unreachable", Backoff: time.Second, BackoffCap: 30 * time.Second, Liveness: Liveness{Dial: time.Second}},
+			log: book.logger(), metrics: newMetrics(nil, nil),
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = c.reconnect(ctx) // nil: it was told to stop
+		}()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		// 1+2+4+8+16 s, then 30 s each, less up to a half: 23 to 45 attempts.
+		if n := book.count("msg=reconnect"); n < 23 || n > 46 {
+			t.Errorf("%d attempts in 10 minutes", n)
+		}
+		cancel()
+		<-done
+	})
+}
