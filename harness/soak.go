@@ -48,8 +48,10 @@ func (w *World) Soak(d time.Duration, visitors int, faults ...fault.Fault) {
 			j = w.doubt(fmt.Sprintf("the clock of this machine jumped by %v: it was set, or the machine slept", jump.Round(time.Millisecond)))
 		}
 		w.read(j, &tally)
+		w.profile(cycle, &tally)
 		fmt.Fprintln(os.Stdout, tally.line(cycle, w.round, j, time.Since(began)))
 	}
+	w.attribute(&tally)
 	fmt.Fprintln(os.Stdout, "soak: "+tally.observed())
 	if len(tally.bad) > 0 {
 		w.t.Fatalf("soak: %v of the cycles; report: %s", tally.bad, w.suite.reportPath())
@@ -145,6 +147,40 @@ func (w *World) read(j record.Judgement, t *tally) {
 	}
 	if j.Verdict != record.Pass {
 		t.bad[j.Verdict]++
+	}
+}
+
+// profile takes the server's heap profile at the first cycle whose memory is judged.
+func (w *World) profile(cycle int, t *tally) {
+	w.t.Helper()
+	if t.cycle = cycle; cycle != leak.WarmUp(leak.FewestRounds, 0) {
+		return
+	}
+	data, err := w.Server.HeapProfile(w.ctx)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		w.abort(err)
+	}
+	t.profile, t.profiled, t.profiledPID = data, cycle, w.Server.PID()
+}
+
+// attribute says where the server's heap grew, if the series say that it did: by another
+// profile, against the first.
+func (w *World) attribute(t *tally) {
+	w.t.Helper()
+	if t.profile == nil || t.profiledPID != w.Server.PID() || t.cycle == t.profiled || !w.Server.Running() || !t.grows() {
+		return
+	}
+	data, err := w.Server.HeapProfile(w.ctx)
+	if err != nil {
+		w.abort(err)
+	}
+	sites, err := leak.Sites(t.profile, data, t.cycle-t.profiled)
+	if err != nil {
+		w.abort(err)
+	}
+	w.emit(record.Event{Kind: record.KindGrowth, Growth: &record.Growth{Role: w.Server.Role, PID: w.Server.PID(), From: t.profiled, To: t.cycle, Sites: sites}})
+	for _, s := range sites {
+		fmt.Fprintf(os.Stdout, "soak: the heap grew by %s a cycle, %.2f objects, at %s\n", leak.Bytes(s.Bytes), s.Objects, s.Where)
 	}
 }
 

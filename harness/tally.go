@@ -16,6 +16,20 @@ type tally struct {
 	bad               map[record.Verdict]int // cycles that were not PASS
 	readings          []record.Event
 	end               time.Time
+	cycle             int // the last one
+
+	profile               []byte // of the server's heap, after the cycle profiled
+	profiled, profiledPID int
+}
+
+// grows says whether the server's heap is found to leak, or may.
+func (t *tally) grows() bool {
+	for _, x := range leak.Statements(t.readings, false, 0, 0) {
+		if x.Role == "server" && x.Resource == leak.Heap && (x.Verdict == record.Leak || x.Verdict == record.Inconclusive) {
+			return true
+		}
+	}
+	return false
 }
 
 // line tells one cycle in one line, and what the soak excludes so far.

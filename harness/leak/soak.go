@@ -12,8 +12,7 @@ import (
 // life is the readings of one process, from its first to its last.
 type life struct {
 	Series
-	pid         int
-	spec        string
+	sites       []record.Site // where its heap grew
 	first, last time.Time
 }
 
@@ -31,6 +30,11 @@ func lives(events []record.Event) []*life {
 		if e.Run != nil {
 			longest = SettleWindow(e.Run.Settings).Upper
 		}
+		if g := e.Growth; g != nil {
+			if l := byKey[key{e.Spec, g.Role, g.PID}]; l != nil {
+				l.sites = g.Sites
+			}
+		}
 		if e.Reading == nil {
 			continue
 		}
@@ -38,7 +42,7 @@ func lives(events []record.Event) []*life {
 		k := key{e.Spec, r.Role, r.PID}
 		l := byKey[k]
 		if l == nil {
-			l = &life{Series: Series{Role: r.Role, Fast: r.Fast, Longest: longest}, pid: r.PID, spec: e.Spec, first: e.At}
+			l = &life{Series: Series{Role: r.Role, Fast: r.Fast, Longest: longest}, first: e.At}
 			byKey[k] = l
 			all = append(all, l)
 		}
@@ -81,6 +85,7 @@ func series(events []record.Event) []record.Statement {
 		}
 		for _, x := range longest.Memory() {
 			x.Text = role + ": " + x.Text
+			blame(&x, longest.sites)
 			if n > 1 {
 				x.Text += fmt.Sprintf(" (the longest of %d lives)", n)
 			}

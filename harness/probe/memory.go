@@ -105,6 +105,18 @@ func (o *Observer) heap(ctx context.Context) (freed, error) {
 	return parseHeap(text)
 }
 
+// HeapProfile is the target's heap profile, in pprof's own form, after a collection. Its
+// error wraps errors.ErrUnsupported where the target has no pprof.
+func (o *Observer) HeapProfile(ctx context.Context) ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.pprof == nil {
+		return nil, o.wrap(fmt.Errorf("read heap profile: %w", errors.ErrUnsupported))
+	}
+	data, err := o.pprof.get(ctx, http.MethodGet, "/debug/pprof/heap?gc=1")
+	return data, o.wrap(o.orGone(err))
+}
+
 // parseHeap finds "# HeapAlloc = 123" and "# HeapObjects = 4" in a heap profile of
 // debug=1.
 func parseHeap(text []byte) (freed, error) {

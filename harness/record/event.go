@@ -31,6 +31,7 @@ type Event struct {
 	Service  *Service   `json:"service,omitempty"`
 	Outcome  *Outcome   `json:"outcome,omitempty"`
 	Reading  *Reading   `json:"reading,omitempty"`
+	Growth   *Growth    `json:"growth,omitempty"`
 	Check    *Check     `json:"check,omitempty"`
 	Evidence *Evidence  `json:"evidence,omitempty"`
 	Verdict  *Judgement `json:"verdict,omitempty"`
@@ -56,6 +57,7 @@ const (
 	KindOutcome  Kind = "outcome"  // what was measured around the fault, for the judge
 	KindEvidence Kind = "evidence" // what was kept of a round that was no PASS
 	KindReading  Kind = "reading"  // one process at rest after a cycle: a point of each series
+	KindGrowth   Kind = "growth"   // where the heap grew, after an alarm
 	KindVerdict  Kind = "verdict"  // the judge's word on a spec, or on a cycle of a soak
 	KindEnd      Kind = "end"      // a spec ended
 	KindFinish   Kind = "finish"   // the run ended

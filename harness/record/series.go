@@ -49,3 +49,20 @@ type Rate struct {
 	Unit  string  `json:"unit"` // "bytes", or "" for things counted
 	Per   string  `json:"per"`  // "cycle", "exposure"
 }
+
+// Growth is where in a program its heap grew, between two heap profiles.
+type Growth struct {
+	Role  string `json:"role"`
+	PID   int    `json:"pid"`
+	From  int    `json:"from"` // cycle of the first profile
+	To    int    `json:"to"`   // and of the last
+	Sites []Site `json:"sites"`
+}
+
+// Site is a place that holds more of the heap than before.
+type Site struct {
+	Where   string  `json:"where"`   // "cache.go:77 tunnel.(*cache).put"
+	Bytes   float64 `json:"bytes"`   // a cycle
+	Objects float64 `json:"objects"` // a cycle
+	Share   float64 `json:"share"`   // of all growth
+}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -67,6 +68,10 @@ func (t *Target) Deploy(l *lab.Lab, bins map[string]string, dir, logs string) (*
 	}}, nil
 }
 
+// EnvGodebug is added to the GODEBUG of the target's processes: a soak has them account
+// for every allocation.
+const EnvGodebug = "HALFOPEN_GODEBUG"
+
 // StartServer starts the server and returns when it is ready.
 func (d *Deployment) StartServer(ctx context.Context) (*Instance, error) {
 	// The server knows both clients from the start.
@@ -91,7 +96,14 @@ func (d *Deployment) start(ctx context.Context, h *lab.Host, role string, p Prog
 		cmd.Argv = append(cmd.Argv, text)
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.Target.Env)) {
-		cmd.Env = append(cmd.Env, key+"="+d.Target.Env[key])
+		value := d.Target.Env[key]
+		if key == "GODEBUG" && os.Getenv(EnvGodebug) != "" {
+			value += "," + os.Getenv(EnvGodebug)
+		}
+		cmd.Env = append(cmd.Env, key+"="+value)
+	}
+	if _, set := d.Target.Env["GODEBUG"]; !set && os.Getenv(EnvGodebug) != "" {
+		cmd.Env = append(cmd.Env, "GODEBUG="+os.Getenv(EnvGodebug))
 	}
 	d.starts++
 	cmd.Log = filepath.Join(d.logs, fmt.Sprintf("%s-%d.log", role, d.starts))

@@ -89,6 +89,10 @@ func (o *options) run(ctx context.Context) (int, error) {
 	}
 	if !j.stopped {
 		// Everything the soak does is bounded; this is for what should not happen.
+		// Each allocation is sampled: the default rate misses what leaks slowly.
+		if err := os.Setenv(target.EnvGodebug, "memprofilerate=1"); err != nil {
+			return 0, fmt.Errorf("set up the soak: %w", err)
+		}
 		limit := "--timeout=" + (j.duration + 10*time.Minute).String()
 		if err := j.play("soak", j.endCycle, "--label-filter=soak", limit, "soak="+j.duration.String()); err != nil {
 			return 0, err
