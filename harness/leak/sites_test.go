@@ -13,10 +13,15 @@ import (
 
 var kept [][]byte
 
+// keep has a library allocate, and lets go of every other object.
+//
 //go:noinline
 func keep(n, size int) {
 	for range n {
-		kept = append(kept, make([]byte, size))
+		kept = append(kept, nil)
+		for range 2 {
+			kept[len(kept)-1] = bytes.Repeat([]byte{1}, size)
+		}
 	}
 }
 
