@@ -124,7 +124,7 @@ func TestRows(t *testing.T) {
 // Rows I and K: a flap, and a NAT that takes the connection up again, have the window of
 // the silence that they could be taken for, and must be survived.
 func TestSurvivable(t *testing.T) {
-	for _, class := range []record.Class{record.Flap, record.Rerouted} {
+	for _, class := range []record.Class{record.Flap, record.Spared} {
 		x := Exposure{Class: class}
 		if w := WindowOf(Stated(testSettings, x), x); !w.Survive || w.Upper != 5 || w.Deadline != 5+Slack {
 			t.Errorf("%s: %+v", class, w)

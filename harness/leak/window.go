@@ -53,7 +53,7 @@ type Exposure struct {
 func WindowOf(groups []Group, x Exposure) record.Window {
 	w := record.Window{Slack: Slack}
 	switch x.Class {
-	case record.Flap, record.Rerouted, record.Spared:
+	case record.Flap, record.Spared:
 		x.Class = record.Silent
 		w = WindowOf(groups, x)
 		w.Survive = true

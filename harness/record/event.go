@@ -184,15 +184,13 @@ const (
 	Frozen Class = "frozen" // the peer's kernel answers, its program does not: only an application's deadline notices
 	Reset  Class = "reset"  // each side is told by RST, at the next packet that it sends
 	Flap   Class = "flap"   // the path is back before a detector fires: connections survive
-	// Rerouted: the path forgets the connection and takes it up again at the next
-	// packet, as a NAT does that takes up connections in their middle: they survive.
-	Rerouted Class = "rerouted"
 	// HalfClosed: one direction has ended, and the peer lives and holds the other.
 	HalfClosed Class = "half-closed"
 	// OneWay: packets pass one way only. Its deaf end hears nothing any more; the other
 	// one hears that end until it gives up, and may be told by it.
 	OneWay Class = "one way"
-	// Spared: connections do not go through the fault at all, and must not notice.
+	// Spared: connections do not go through the fault at all, or the path takes them up
+	// again behind it, as a NAT may in their middle: they must not notice.
 	Spared Class = "spared"
 	// Unfinished: a stranger's handshake never ends.
 	Unfinished Class = "unfinished"

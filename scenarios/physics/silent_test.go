@@ -44,7 +44,10 @@ var _ = ginkgo.Describe("B: silence, idle", func() {
 var _ = ginkgo.Describe("C: silence, and this side writes", func() {
 	busy := leak.Exposure{Busy: true}
 	once := func(p *pair) { p.write(1) }
-	often := func(p *pair) { p.keepWriting(100 * time.Millisecond) }
+	often := func(p *pair) {
+		p.write(1)
+		p.keepWriting(100 * time.Millisecond)
+	}
 	late := func(p *pair) { time.AfterFunc(4600*time.Millisecond, func() { p.write(1) }) }
 	try(
 		trial{row: "C", name: "U 5, a write each second", here: heartbeat(user(ka, 5), 1, 0), do: then(peerDown, func(p *pair) { p.keepWriting(time.Second) })},
