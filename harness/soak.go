@@ -44,7 +44,9 @@ func (w *World) Soak(d time.Duration, visitors int, faults ...fault.Fault) {
 		w.Heal()
 		w.ExpectService()
 		j := w.judge([]*Process{w.Server, w.Client})
-		if jump := clockJump(began, time.Now()); jump != 0 {
+		now := time.Now()
+		// Round(0) strips the monotonic reading.
+		if jump := clockJump(now.Round(0).Sub(began.Round(0)), now.Sub(began)); jump != 0 {
 			j = w.doubt(fmt.Sprintf("the clock of this machine jumped by %v: it was set, or the machine slept", jump.Round(time.Millisecond)))
 		}
 		w.read(j, &tally)
@@ -103,15 +105,14 @@ func (w *World) prime(visitors int) {
 	}
 }
 
-// clockJump is by how much the clock on the wall and the monotonic one disagree between
-// two moments; 0 if it is too little to matter. Everything is timed by the monotonic one,
+// clockJump is by how much the clock on the wall disagrees with the monotonic one over the
+// same time; 0 if it is too little to matter. Everything is timed by the monotonic one,
 // which stands still while the machine sleeps.
-func clockJump(from, to time.Time) time.Duration {
-	jump := to.Round(0).Sub(from.Round(0)) - to.Sub(from) // Round(0) strips the monotonic reading
-	if jump.Abs() < time.Second {
-		return 0
+func clockJump(wall, monotonic time.Duration) time.Duration {
+	if jump := wall - monotonic; jump.Abs() >= time.Second {
+		return jump
 	}
-	return jump
+	return 0
 }
 
 // doubt makes the cycle INCONCLUSIVE, whatever it was.

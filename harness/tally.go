@@ -54,7 +54,7 @@ func (t *tally) bounds() string {
 	for _, x := range leak.Statements(t.readings, len(t.bad) == 0, t.exposures, t.faults) {
 		switch {
 		case x.Limit != nil && x.Limit.Per == "exposure":
-			text += fmt.Sprintf(": < 1 in %.0f", 1/x.Limit.Value)
+			text += fmt.Sprintf(": < 1 in %d", int(1/x.Limit.Value)) // rounded so that more is not claimed
 		case x.Role != "server" || x.Resource != leak.Heap && x.Verdict != record.Leak:
 		case x.Limit != nil:
 			text += fmt.Sprintf("; heap < %s a cycle", leak.Bytes(x.Limit.Value))
