@@ -148,3 +148,26 @@ func TestCleanText(t *testing.T) {
 		}
 	}
 }
+
+// Twelve series of 28,800 readings that never rest, two hours at 250 ms, stay below what
+// a page may weigh.
+func TestLongSeriesStaySmall(t *testing.T) {
+	a := axis{from: 0, to: 7200, excessFrom: math.Inf(1), healedAt: math.Inf(1)}
+	var panels []panel
+	state := uint32(1)
+	for range 12 {
+		l := line{name: "noise", class: "k-blue", base: 3, excess: math.NaN()}
+		for i := range 28800 {
+			state = state*1664525 + 1013904223
+			l.x, l.y = append(l.x, float64(i)/4), append(l.y, float64(state>>16%97))
+		}
+		panels = append(panels, panel{title: "noise", height: 96, show: counts, lines: []line{l}})
+	}
+	size := len(styleText) + len(scriptText)
+	for _, d := range drawPanels(a, panels) {
+		size += len(d.SVG)
+	}
+	if t.Logf("%d bytes", size); size > 400_000 {
+		t.Errorf("%d bytes", size)
+	}
+}

@@ -317,7 +317,7 @@ func (r *round) memoryPanel(role string) panel {
 	}
 	l.name, l.class = "RssAnon", "k-green"
 	l.base = r.baseline(role, func(s record.Sample) float64 { return float64(s.Memory.RssAnon) / (1 << 20) })
-	return panel{title: "Memory", note: "its trend is not judged in this version", height: 64, lines: []line{l}, show: mebi}
+	return panel{title: "Memory", note: "its trend is judged over the cycles of a soak", height: 64, lines: []line{l}, show: mebi}
 }
 
 // noted says the excess after the window in the panel's note.
