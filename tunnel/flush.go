@@ -33,9 +33,7 @@ type piece struct {
 	plain int
 }
 
-var flushRooms = sync.Pool{New: func() any {
-	return &flushRoom{sealed: make([]byte, 0, batch+batch/8)}
-}}
+var flushRooms = sync.Pool{New: func() any { return &flushRoom{} }}
 
 // flush sends PINGs and what nobody else flushes. It ends with the session.
 func (s *session) flush() {

@@ -58,7 +58,7 @@ type stream struct {
 
 const (
 	// maxOut is how much of a stream may wait to be flushed.
-	maxOut = 2 * wire.MaxData
+	maxOut = wire.MaxData
 	// lastWords is how long a connection may take the last bytes of a stream
 	// that the far end has reset.
 	lastWords = 250 * time.Millisecond
