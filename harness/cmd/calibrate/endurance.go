@@ -81,7 +81,8 @@ func endure(ctx context.Context, cycles int) (_ []record.Statement, err error) {
 	}
 	defer func() { err = errors.Join(err, self.Close()) }()
 	r := rand.New(rand.NewPCG(firstSeed, 1))
-	series := leak.Series{Role: "harness", Fast: true}
+	// Made beforehand: what is read must not be the readings.
+	points := make([]ownPoint, 0, cycles/enduranceStep)
 	var before record.Sample
 	began, exposures := time.Now(), 0
 	for cycle := 1; cycle <= cycles; cycle++ {
@@ -102,36 +103,46 @@ func endure(ctx context.Context, cycles int) (_ []record.Statement, err error) {
 		if cycle%enduranceStep != 0 {
 			continue
 		}
-		now, err := ownReading(ctx, self, exposures)
+		now, err := readOwn(ctx, self)
 		if err != nil {
 			return nil, err
 		}
-		exposures = 0
-		series.Readings = append(series.Readings, now)
-		series.Pace = time.Since(began).Seconds() / float64(len(series.Readings))
+		now.exposures, exposures = exposures, 0
+		points = append(points, now)
 		if cycle%1000 == 0 {
-			fmt.Printf("%d of %d cycles: heap %s, RssAnon %s\n", cycle, cycles, leak.Bytes(float64(now.Memory.HeapAlloc)), leak.Bytes(float64(now.Memory.RssAnon)))
+			fmt.Printf("%d of %d cycles: heap %s, RssAnon %s\n", cycle, cycles, leak.Bytes(float64(now.heap)), leak.Bytes(float64(now.rssAnon)))
 		}
+	}
+	series := leak.Series{Role: "harness", Fast: true, Pace: time.Since(began).Seconds() / float64(max(1, len(points)))}
+	for _, p := range points {
+		series.Readings = append(series.Readings, p.reading())
 	}
 	fmt.Printf("the harness itself, read every %d of %d fast cycles (a cycle below is %d of them):\n", enduranceStep, cycles, enduranceStep)
 	return append(series.Counts(leak.FloorConfirm), series.Memory()...), nil
 }
 
-// ownReading reads this program as a target's memory is read.
-func ownReading(ctx context.Context, self *probe.Observer, exposures int) (record.Reading, error) {
+// ownPoint is what this program itself holds at one moment.
+type ownPoint struct {
+	fds, goroutines, exposures int
+	heap, rssAnon              int64
+}
+
+func (p ownPoint) reading() record.Reading {
+	return record.Reading{
+		Role: "harness", Fast: true, Quiescent: true, Exposures: p.exposures,
+		Counts: map[string]int{"fds": p.fds, "goroutines": p.goroutines},
+		Memory: record.Memory{HeapAlloc: p.heap, RssAnon: p.rssAnon, Freed: true},
+	}
+}
+
+// readOwn reads this program as a target's memory is read.
+func readOwn(ctx context.Context, self *probe.Observer) (ownPoint, error) {
 	for range 3 {
 		runtime.GC()
 	}
+	debug.FreeOSMemory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	debug.FreeOSMemory()
 	p, err := self.Point(ctx)
-	if err != nil {
-		return record.Reading{}, err
-	}
-	return record.Reading{
-		Role: "harness", Fast: true, Quiescent: true, Exposures: exposures,
-		Counts: map[string]int{"fds": p.FDs, "goroutines": runtime.NumGoroutine()},
-		Memory: record.Memory{HeapAlloc: int64(m.HeapAlloc), RssAnon: p.RssAnon, Freed: true},
-	}, nil
+	return ownPoint{fds: p.FDs, goroutines: runtime.NumGoroutine(), heap: int64(m.HeapAlloc), rssAnon: p.RssAnon}, err
 }
