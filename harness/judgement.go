@@ -75,6 +75,7 @@ func (w *World) judge(processes []*Process) record.Judgement {
 	settle := leak.SettleWindow(w.suite.Settings)
 	r.outcome.SettledAfter = w.baseline(settle, processes)
 	w.living() // notes a process that ended by itself
+	r.outcome.WaitedAfter = r.starved.Waited() - r.waited
 	r.outcome.Starved, r.outcome.Pressure = r.starved.End()
 	r.starved = nil
 	verdict := leak.Round{
@@ -108,8 +109,9 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 	end := start.Add(seconds(settle.Last))
 	last := map[string]record.Sample{}
 	back := true
+	var began time.Time // the last look: it takes long where the machine is busy
 	for {
-		back = true
+		back, began = true, time.Now()
 		for _, p := range processes {
 			if !p.Running() || r.snapshots[p.Role].B.PID != p.PID() {
 				continue
@@ -139,7 +141,7 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 			w.t.Fatalf("take snapshot G: %v", err)
 		}
 	}
-	took := time.Since(start).Seconds()
+	took := began.Sub(start).Seconds()
 	if !back {
 		took = -1
 	}

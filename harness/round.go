@@ -33,7 +33,8 @@ type round struct {
 	window   record.Window
 	undo     []fault.Heal
 	witness  fault.Witness
-	starved  *Starvation // measured from the fault to the verdict
+	starved  *Starvation // measured from snapshot E to the verdict
+	waited   float64     // by then, when the fault was healed
 	settled  bool
 	healedAt time.Time
 	weighed  map[string]float64 // seconds that reading G's memory took, by role

@@ -21,7 +21,7 @@ func (w *World) ExpectService() {
 		w.abort(errors.New("expect service: call Heal first"))
 	}
 	limit := leak.ServiceLimit(w.suite.Settings)
-	ctx, cancel := context.WithDeadlineCause(w.ctx, r.healedAt.Add(seconds(limit)), fmt.Errorf("%.3g s after the heal are over", limit))
+	ctx, cancel := w.within(limit)
 	defer cancel()
 	ask := func(client string, serve func(context.Context) error) record.Service {
 		s := record.Service{Client: client, Limit: limit}
@@ -41,6 +41,30 @@ func (w *World) ExpectService() {
 	for _, s := range r.services {
 		w.emit(record.Event{Kind: record.KindService, Service: &s})
 	}
+}
+
+// within is a context that ends limit seconds after the heal, and as much later as the
+// machine has let threads wait since: who serves in that time was late, but not dead.
+func (w *World) within(limit float64) (context.Context, context.CancelFunc) {
+	r := w.round
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	go func() {
+		for {
+			waited := 0.0
+			if r.starved != nil {
+				waited = r.starved.Waited() - r.waited
+			}
+			left := time.Until(r.healedAt.Add(seconds(limit + waited)))
+			if left <= 0 {
+				cancel(fmt.Errorf("%.3g s after the heal are over", limit))
+				return
+			}
+			if pause(ctx, left) != nil {
+				return
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // returning waits until the first client serves again.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,12 +15,16 @@ import (
 type Starvation struct {
 	stop, stopped chan struct{}
 	longest       time.Duration
+	waited        atomic.Int64 // nanoseconds, all waits together
 	pressure      time.Duration
 	began         time.Time
 }
 
-// beat is the ticker's interval.
-const beat = 10 * time.Millisecond
+// beat is the ticker's interval. A wait below prompt is a timer's own slack.
+const (
+	beat   = 10 * time.Millisecond
+	prompt = 2 * time.Millisecond
+)
 
 // StartStarvation begins to measure. End it.
 func StartStarvation() *Starvation {
@@ -36,12 +41,20 @@ func StartStarvation() *Starvation {
 			}
 			time.Sleep(beat)
 			now := time.Now()
-			s.longest = max(s.longest, now.Sub(last)-beat)
+			if wait := now.Sub(last) - beat; wait > prompt {
+				s.longest = max(s.longest, wait)
+				s.waited.Add(int64(wait))
+			}
 			last = now
 		}
 	}()
 	return s
 }
+
+// Waited is the sum of all waits so far, in seconds: what a chain of as many steps
+// lost, each of which another thread had to take. A target takes many to let go of a
+// connection: no single wait says how late that may make it.
+func (s *Starvation) Waited() float64 { return time.Duration(s.waited.Load()).Seconds() }
 
 // End stops the measurement: the longest wait in seconds, and the share of the time
 // in which some thread of the machine waited for a CPU (/proc/pressure/cpu, "some";

@@ -26,6 +26,7 @@ func (w *World) Inject(f fault.Fault) {
 	w.faults++
 	r.fault.ID = w.faults
 	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
+	r.starved = StartStarvation()
 	if r.traffic == idle {
 		w.acknowledged()
 	}
@@ -38,7 +39,6 @@ func (w *World) Inject(f fault.Fault) {
 		default:
 		}
 	}
-	r.starved = StartStarvation()
 	w.listen()
 	r.began = time.Now()
 	heal, witness, err := f.Inject(w.ctx, w.Lab)
@@ -275,11 +275,11 @@ func (w *World) Settle() {
 			r.outcome.First = time.Since(r.began).Seconds()
 		}
 		if over || (left == 0 && time.Now().After(look)) {
-			survivors := 0
+			survivors, began := 0, time.Now() // a look takes long where the machine is busy
 			w.snapshotQuietly(&survivors)
 			if survivors == 0 || over {
 				if survivors == 0 {
-					r.outcome.Returned = time.Since(r.at).Seconds()
+					r.outcome.Returned = began.Sub(r.at).Seconds()
 				}
 				break
 			}
@@ -290,6 +290,7 @@ func (w *World) Settle() {
 		}
 	}
 	r.settled = true
+	r.outcome.Waited = r.starved.Waited()
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
 	r.outcome.Noticed = w.noticed()
 	w.look("held to the end of the window")
@@ -318,6 +319,7 @@ func (w *World) endure() {
 		r.outcome.Broken = fmt.Sprintf("no byte has come since %s was over", r.fault.Name)
 	}
 	r.settled = true
+	r.outcome.Waited = r.starved.Waited()
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
 	w.look("held to the end of the window")
 }
@@ -372,6 +374,9 @@ func (w *World) Heal() {
 		}
 	}
 	r.healedAt = time.Now()
+	if r.starved != nil {
+		r.waited = r.starved.Waited()
+	}
 	w.phase("healed", r.healedAt)
 	closeAll(r.visitors)
 	for _, v := range r.visitors {

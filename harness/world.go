@@ -214,8 +214,9 @@ func (w *World) comeBack(ctx context.Context) error {
 	if err == nil {
 		err = w.served(within, target.Returning)
 	}
-	longest, _ := starved.End()
-	if err == nil || ctx.Err() != nil || leak.Starved(record.Outcome{Starved: longest}) {
+	waited := starved.Waited()
+	starved.End()
+	if err == nil || ctx.Err() != nil || leak.Starved(record.Outcome{Waited: waited}) {
 		return err
 	}
 	return &dead{fmt.Errorf("the client left in good order, came back, and is not served within %.3g s: %w", limit, err)}

@@ -249,8 +249,8 @@ func drawOutcome(o record.Outcome) string {
 	if o.SettledAfter >= 0 {
 		back = "back at the baseline " + seconds(o.SettledAfter) + " after everybody had left"
 	}
-	return text + fmt.Sprintf("; %s. A ready thread of this machine waited for %s at most, and some thread waited for a CPU in %.0f %% of the time",
-		back, seconds(o.Starved), 100*o.Pressure)
+	return text + fmt.Sprintf("; %s. A ready thread of this machine waited for %s at most, %s in all, and some thread waited for a CPU in %.0f %% of the time",
+		back, seconds(o.Starved), seconds(o.Waited+o.WaitedAfter), 100*o.Pressure)
 }
 
 func drawRow(row record.Row) rowView {

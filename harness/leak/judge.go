@@ -22,13 +22,18 @@ type Round struct {
 	Services  []record.Service
 }
 
-// starving is the longest wait for a CPU, in seconds, from which on a late target is
-// not to blame.
+// starving is the wait for a CPU, in seconds, from which on a late target is not to
+// blame.
 const starving = 0.5
 
 // Starved says whether the machine stood still for so long around a fault that what
 // was late then says nothing.
-func Starved(o record.Outcome) bool { return o.Starved > starving }
+func Starved(o record.Outcome) bool { return max(inWindow(o), afterHeal(o)) > starving }
+
+// inWindow and afterHeal are how late the machine may have made a target, in seconds,
+// that takes many steps: all waits together, and no less than the longest.
+func inWindow(o record.Outcome) float64  { return max(o.Starved, o.Waited) }
+func afterHeal(o record.Outcome) float64 { return max(o.Starved, o.WaitedAfter) }
 
 // Snapshots are the four samples of one process.
 type Snapshots struct {
@@ -96,23 +101,28 @@ func Judge(r Round) record.Judgement {
 		j.Verdict = record.Leak
 		j.Reason = fmt.Sprintf("after %s was healed, %s", r.Fault.Name, shortfall(j))
 	case r.Window.Survive && o.First >= 0:
-		j.Verdict = record.Dead
+		j.Verdict = unless(inWindow(o) > starving, record.Dead)
 		j.Reason = fmt.Sprintf("a connection was given up %.3g s after %s, which a healthy one survives", o.First, r.Fault.Name)
 	case o.Broken != "":
 		j.Verdict = record.Dead
 		j.Reason = o.Broken
 	case o.First >= 0 && o.First < r.Window.Lower:
-		j.Verdict = record.Dead
+		// What should have put the detector off may have waited.
+		j.Verdict = unless(inWindow(o) > starving && o.First >= r.Window.Lower-inWindow(o), record.Dead)
 		j.Reason = fmt.Sprintf("a connection was given up %.3g s after %s, but a healthy one must live for %.3g s", o.First, r.Fault.Name, r.Window.Lower)
 	case slices.ContainsFunc(r.Services, unserved):
 		s := r.Services[slices.IndexFunc(r.Services, unserved)]
 		j.Verdict = record.Dead
 		j.Reason = fmt.Sprintf("no service for the %s client within %.3g s after %s was healed: %s", s.Client, s.Limit, r.Fault.Name, s.Error)
+	case slices.ContainsFunc(r.Services, tardy):
+		s := r.Services[slices.IndexFunc(r.Services, tardy)]
+		j.Verdict = unless(afterHeal(o) > starving, record.Dead)
+		j.Reason = fmt.Sprintf("the %s client was served %.3g s after %s was healed, and not within %.3g s", s.Client, s.After, r.Fault.Name, s.Limit)
 	case o.Returned > r.Window.Deadline:
-		j.Verdict = late(o.Returned, r.Window.Deadline, o.Starved)
+		j.Verdict = late(o.Returned, r.Window.Deadline, inWindow(o))
 		j.Reason = fmt.Sprintf("all is gone %.3g s after %s, but the deadline was %.3g s", o.Returned, r.Fault.Name, r.Window.Deadline)
 	case o.SettledAfter > r.Settle.Deadline:
-		j.Verdict = late(o.SettledAfter, r.Settle.Deadline, o.Starved)
+		j.Verdict = late(o.SettledAfter, r.Settle.Deadline, afterHeal(o))
 		j.Reason = fmt.Sprintf("back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", o.SettledAfter, r.Settle.Deadline)
 	case slices.ContainsFunc(j.Differences, lies):
 		j.Verdict = record.Inconclusive
@@ -128,7 +138,7 @@ func Judge(r Round) record.Judgement {
 		j.Reason += "; service after the heal was not asked for"
 	}
 	if j.Verdict == record.Inconclusive && Starved(o) {
-		j.Reason += fmt.Sprintf("; the machine itself stood still for up to %.3g s", o.Starved)
+		j.Reason += fmt.Sprintf("; the machine itself stood still for up to %.3g s", max(inWindow(o), afterHeal(o)))
 	}
 	if j.Verdict == record.Leak {
 		j.Where, j.Why = where(j), why(j)
@@ -139,13 +149,18 @@ func Judge(r Round) record.Judgement {
 	return j
 }
 
-// late is the verdict on what came after its deadline, on a machine that let a ready
-// thread wait for up to starved seconds.
+// late is the verdict on what came after its deadline, on a machine that let ready
+// threads wait for up to starved seconds.
 func late(after, deadline, starved float64) record.Verdict {
-	if starved > starving && after <= deadline+starved {
+	return unless(starved > starving && after <= deadline+starved, record.Late)
+}
+
+// unless is a verdict that the machine may be to blame for.
+func unless(starved bool, v record.Verdict) record.Verdict {
+	if starved {
 		return record.Inconclusive
 	}
-	return record.Late
+	return v
 }
 
 // lies says whether a difference belies the target's file; options that could not be
@@ -161,6 +176,9 @@ func survivors(r Round, p Snapshots) []record.Survivor {
 }
 
 func unserved(s record.Service) bool { return !s.OK }
+
+// tardy is a client that was served, but only in what a busy machine was given.
+func tardy(s record.Service) bool { return s.OK && s.After > s.Limit }
 
 // back says whether G is at the baseline. A client that does not serve is not logged in
 // as it was in B: what it does meanwhile, waiting or dialling, is another signature and

@@ -289,6 +289,10 @@ type Outcome struct {
 	// in seconds; Pressure the share of the time in which some thread waited.
 	Starved  float64 `json:"starved"`
 	Pressure float64 `json:"pressure"`
+	// Waited is the sum of the waits of a thread that wakes each 10 ms, in seconds, from
+	// snapshot E until Returned; WaitedAfter the same from the heal to snapshot G.
+	Waited      float64 `json:"waited"`
+	WaitedAfter float64 `json:"waited_after"`
 	// Broken is what visitors saw that no fault explains; Died the process that
 	// ended by itself. Empty if all is well.
 	Broken string `json:"broken,omitempty"`
