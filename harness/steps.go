@@ -76,7 +76,7 @@ func (w *World) bound() {
 	groups := w.groups(x, func(s *leak.Snapshots) (record.Sample, []record.Socket) {
 		return s.E, leak.Exposed(r.fault, s.B, s.E)
 	})
-	r.window = leak.WindowOf(groups, x)
+	r.window = leak.WindowFor(w.suite.Settings, groups, x)
 	// A flap that is shorter than every detector needs no bound.
 	if r.window.Upper < 0 && !r.window.Survive {
 		w.skip(fmt.Sprintf("nothing ends a connection in bounded time after %s at %s: in target %s %s",

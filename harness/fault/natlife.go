@@ -56,7 +56,7 @@ func (n NATLife) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error)
 		return nil, nil, err
 	}
 	nat := on.Router
-	old, err := nat.Mappings()
+	old, err := nat.Established()
 	if err != nil {
 		return nil, nil, errors.Join(err, whole(ctx))
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,8 +48,21 @@ func (h *Host) conntrack(fn func(*netlink.Handle) error) error {
 	return fn(handle)
 }
 
-// Mappings lists the TCP mappings that the router holds now.
+// Mappings lists the TCP mappings that the router holds now, also those of connections
+// that have been closed: it keeps them a while.
 func (n *NAT) Mappings() ([]Mapping, error) {
+	return n.mappings(func(*netlink.ConntrackFlow) bool { return true })
+}
+
+// Established lists the mappings of connections that neither end has closed.
+func (n *NAT) Established() ([]Mapping, error) {
+	return n.mappings(func(f *netlink.ConntrackFlow) bool {
+		tcp, ok := f.ProtoInfo.(*netlink.ProtoInfoTCP)
+		return ok && tcp.State == nl.TCP_CONNTRACK_ESTABLISHED
+	})
+}
+
+func (n *NAT) mappings(take func(*netlink.ConntrackFlow) bool) ([]Mapping, error) {
 	var found []Mapping
 	err := n.conntrack(func(h *netlink.Handle) error {
 		flows, err := h.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
@@ -56,7 +70,7 @@ func (n *NAT) Mappings() ([]Mapping, error) {
 			return fmt.Errorf("list conntrack on host %s: %w", n.Name, err)
 		}
 		for _, f := range flows {
-			if m, ok := mapping(f); ok {
+			if m, ok := mapping(f); ok && take(f) {
 				found = append(found, m)
 			}
 		}

@@ -104,6 +104,17 @@ func WindowOf(groups []Group, x Exposure) record.Window {
 	return w
 }
 
+// WindowFor is the window of groups. Where they have none, although the target's file
+// claims a bound, it is the claimed one: sockets that lack what is claimed for them are
+// held to it, and not excused.
+func WindowFor(file record.Settings, groups []Group, x Exposure) record.Window {
+	w := WindowOf(groups, x)
+	if claimed := WindowOf(Stated(file, x), x); w.Upper == never && claimed.Upper != never {
+		return claimed
+	}
+	return w
+}
+
 // bounds are the group's detectors, with the index of the one that decides; -1 if none
 // has a bound. A window that the target's file gives stands in for a detector.
 func (g Group) bounds(x Exposure) ([]record.Bound, int) {

@@ -133,3 +133,23 @@ func TestShortOutage(t *testing.T) {
 		}
 	}
 }
+
+// Sockets without keepalive have no bound; if the file claims one, it is theirs.
+func TestClaimedWindow(t *testing.T) {
+	x := Exposure{Class: record.Silent, Edge: "server"}
+	claims := record.Settings{KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 5}
+	bare := []Group{{Role: "server", Sockets: visitors, Count: 1, Settings: record.Settings{UserTimeout: 5}}}
+	if w := WindowOf(bare, x); w.Upper != never {
+		t.Errorf("without keepalive the bound is %v s, want never", w.Upper)
+	}
+	if got, want := WindowFor(claims, bare, x), WindowOf(Stated(claims, x), x); got.Upper != want.Upper || got.Upper <= 0 {
+		t.Errorf("with a claim the bound is %v s, want %v s", got.Upper, want.Upper)
+	}
+	if w := WindowFor(bare[0].Settings, bare, x); w.Upper != never {
+		t.Errorf("without a claim the bound is %v s, want never", w.Upper)
+	}
+	quick := []Group{{Role: "server", Sockets: visitors, Count: 1, Settings: record.Settings{KeepaliveIdle: 1, KeepaliveInterval: 1, KeepaliveCount: 1}}}
+	if got, want := WindowFor(claims, quick, x), WindowOf(quick, x); got.Upper != want.Upper {
+		t.Errorf("sockets with a bound of their own: %v s, want %v s", got.Upper, want.Upper)
+	}
+}
