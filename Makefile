@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers physics leftovers mutants bench calibrate flakes doctor lint build clean
+.PHONY: help soak test layers physics big figures leftovers mutants bench calibrate flakes doctor lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,12 @@ layers: ## which layer freed what: every story on the tunnel with each layer alo
 
 physics: ## the window table against the kernel: bound, measured, ratio (SLOW=1: half an hour)
 	@scripts/physics
+
+big: ## stories of a crowd: 2,000 visitors at once through one fault
+	go tool ginkgo -v --label-filter=big ./scenarios
+
+figures: ## the harness's own speed against its goals: lab, sampling, verdict of a crowd
+	@go run ./harness/cmd/figures
 
 leftovers: ## kill the harness N (50) times at random; nothing may be left; RUNAS=user as root
 	@LEFTOVERS_AS="$(RUNAS)" go test ./scenarios/leftovers -count=1 -v -timeout 4h -run NothingLeftBehind -rounds $(or $(N),50)

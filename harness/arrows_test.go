@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"harness/testtarget":    {},
 	"reports":               {"harness/record", "harness/leak"},
 	"harness":               slices.Concat(nouns, []string{"reports"}),
+	"harness/cmd/figures":   {"harness/record"},
 	"harness/cmd/soak":      slices.Concat(nouns, []string{"reports", "harness"}),
 	"harness/cmd/bench":     {"harness/lab"},
 	"harness/cmd/mutate":    {"harness/record"},

@@ -18,7 +18,7 @@ func (w *World) ExpectClean(processes ...*Process) {
 	if j.Verdict != record.Pass {
 		w.t.Fatalf("%s", explain(j, w.suite))
 	}
-	w.t.Logf("%s: %s", j.Verdict, j.Reason)
+	w.t.Logf("%s: %s (%.1f s after the window)", j.Verdict, j.Reason, j.Took)
 }
 
 // explain is the message of a failed spec.
@@ -92,6 +92,7 @@ func (w *World) judge(processes []*Process) record.Judgement {
 	}
 	w.emit(record.Event{Kind: record.KindOutcome, Outcome: &verdict.Outcome})
 	j := leak.Judge(verdict)
+	j.Took = time.Since(r.passed).Seconds()
 	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &j})
 	r.judged, r.verdict = true, j.Verdict
 	r.stopSampler()

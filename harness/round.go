@@ -36,6 +36,7 @@ type round struct {
 	starved  *Starvation // measured from snapshot E to the verdict
 	waited   float64     // by then, when the fault was healed
 	settled  bool
+	passed   time.Time // when the window was over
 	healedAt time.Time
 	weighed  map[string]float64 // seconds that reading G's memory took, by role
 	services []record.Service
@@ -233,7 +234,11 @@ func (w *World) protocols() []load.Protocol {
 	return found
 }
 
-// open opens one visitor for each entry of protocols, all at once.
+// entering is how many visitors come in at one time: servers bound how many they have not
+// yet heard a request of, and a crowd is to be let in.
+const entering = 256
+
+// open opens one visitor for each entry of protocols, so many of them at a time.
 func (w *World) open(ctx context.Context, busy bool, protocols []load.Protocol) ([]*load.Visitor, error) {
 	routes, err := w.deployment.Routes(target.Returning)
 	if err != nil {
@@ -243,12 +248,15 @@ func (w *World) open(ctx context.Context, busy bool, protocols []load.Protocol) 
 		v   *load.Visitor
 		err error
 	}
-	results := make(chan result)
+	results := make(chan result, len(protocols))
+	door := make(chan struct{}, entering)
 	for _, p := range protocols {
 		visit := w.visitOf(p, routes[string(p)])
 		visit.InFlight = busy
 		go func() {
+			door <- struct{}{}
 			v, err := load.Open(ctx, w.Lab.Visitor.DialContext, visit)
+			<-door
 			results <- result{v, err}
 		}()
 	}

@@ -30,7 +30,7 @@ func (w *World) Soak(d time.Duration, visitors int, faults ...fault.Fault) {
 	if len(bouts) == 0 {
 		w.skip("no fault has a window on this target")
 	}
-	w.prime(visitors * 3 / 2)
+	w.prime(visitors*3/2, true)
 	tally := tally{bad: map[record.Verdict]int{}, end: time.Now().Add(d)}
 	for cycle := 1; time.Now().Before(tally.end) && !w.suite.stopping(); cycle++ {
 		began := time.Now()
@@ -87,9 +87,19 @@ func (w *World) bouts(faults []fault.Fault) (bouts []bout, left []string) {
 	return bouts, left
 }
 
+// Prime lets n idle visitors come and go, and takes snapshot B anew: what a program grows to
+// by holding a crowd once, it keeps. Call it before Visit in a story of a crowd.
+func (w *World) Prime(n int) {
+	w.t.Helper()
+	w.prime(n*3/2, false)
+	if err := w.next(0); err != nil {
+		w.abort(err)
+	}
+}
+
 // prime lets the target meet more visitors at once than any cycle has, so that no record
 // of concurrency is set in a cycle that is judged.
-func (w *World) prime(visitors int) {
+func (w *World) prime(visitors int, busy bool) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("the priming burst took too long"))
 	defer cancel()
@@ -98,7 +108,7 @@ func (w *World) prime(visitors int) {
 	for i := range visitors {
 		spread = append(spread, protocols[i%len(protocols)])
 	}
-	burst, err := w.open(ctx, true, spread)
+	burst, err := w.open(ctx, busy, spread)
 	closeAll(burst)
 	if err != nil {
 		w.abort(fmt.Errorf("priming burst: %w", err))

@@ -275,11 +275,12 @@ func (w *World) Settle() {
 			r.outcome.First = time.Since(r.began).Seconds()
 		}
 		if over || (left == 0 && time.Now().After(look)) {
-			survivors, began := 0, time.Now() // a look takes long where the machine is busy
+			survivors := 0
+			r.passed = time.Now() // a look takes long where the machine is busy
 			w.snapshotQuietly(&survivors)
 			if survivors == 0 || over {
 				if survivors == 0 {
-					r.outcome.Returned = began.Sub(r.at).Seconds()
+					r.outcome.Returned = r.passed.Sub(r.at).Seconds()
 				}
 				break
 			}
@@ -318,7 +319,7 @@ func (w *World) endure() {
 	if r.busy() && r.load().Bytes == before {
 		r.outcome.Broken = fmt.Sprintf("no byte has come since %s was over", r.fault.Name)
 	}
-	r.settled = true
+	r.settled, r.passed = true, time.Now()
 	r.outcome.Waited = r.starved.Waited()
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
 	w.look("held to the end of the window")

@@ -33,7 +33,10 @@ type Judgement struct {
 	FaultEvents int `json:"fault_events"`
 	// Returned is after how many seconds from the fault the last exposed thing
 	// was gone; -1 if it never was.
-	Returned  float64    `json:"returned"`
+	Returned float64 `json:"returned"`
+	// Took is how many seconds the verdict came after the end of the window: the last
+	// snapshots, the heal, the service, the way back to the baseline.
+	Took      float64    `json:"took,omitempty"`
 	Survivors []Survivor `json:"survivors,omitempty"`
 	Table     []Row      `json:"table,omitempty"`
 	Excess    []Excess   `json:"excess,omitempty"`
