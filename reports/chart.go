@@ -61,7 +61,6 @@ type mark struct {
 // panel is one chart of a figure.
 type panel struct {
 	title, note string
-	unit        string  // of the values, "" for counts
 	height      float64 // of the plot, in pixels
 	lines       []line
 	show        func(float64) string // a value as text

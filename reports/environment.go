@@ -3,6 +3,8 @@ package reports
 import (
 	"fmt"
 	"strings"
+
+	"github.com/halfopen/halfopen/harness/record"
 )
 
 // environment is taken from the first run of the record; a later one shows by
@@ -27,20 +29,28 @@ func (p *page) environment(s *story) {
 		}
 	}
 	t := r.Settings
-	keepalive := "none"
-	if t.KeepaliveIdle > 0 || t.KeepaliveCount > 0 {
-		keepalive = fmt.Sprintf("after %s, each %s, %d times", seconds(t.KeepaliveIdle), seconds(t.KeepaliveInterval), t.KeepaliveCount)
-	}
 	heartbeat := "none"
 	if t.HeartbeatInterval > 0 || t.HeartbeatDeadline > 0 {
 		heartbeat = fmt.Sprintf("each %s, dead after %s", seconds(t.HeartbeatInterval), settingSeconds(t.HeartbeatDeadline))
 	}
 	p.Settings = []fact{
-		{"TCP keepalive", keepalive, ""}, {"TCP_USER_TIMEOUT", settingSeconds(t.UserTimeout), ""}, {"Heartbeat", heartbeat, ""},
+		{"TCP keepalive", keepaliveWords(t), ""}, {"TCP_USER_TIMEOUT", settingSeconds(t.UserTimeout), ""}, {"Heartbeat", heartbeat, ""},
 		{"Half-close bound", settingSeconds(t.HalfClose), ""}, {"Handshake deadline", settingSeconds(t.Handshake), ""},
 		{"Flush deadline", settingSeconds(t.Flush), ""}, {"Dial timeout", settingSeconds(t.Dial), ""},
 		{"Backoff cap, jitter", fmt.Sprintf("%s, %.0f %%", settingSeconds(t.BackoffCap), t.BackoffJitter*100), ""},
 	}
+	if t.Edge.Stated {
+		e := t.AtEdge()
+		p.Settings = append(p.Settings, fact{"At the edge", fmt.Sprintf("TCP keepalive %s; TCP_USER_TIMEOUT %s", keepaliveWords(e), settingSeconds(e.UserTimeout)), ""})
+	}
+}
+
+// keepaliveWords is the kernel's keepalive in words.
+func keepaliveWords(t record.Settings) string {
+	if t.KeepaliveIdle <= 0 && t.KeepaliveCount <= 0 {
+		return "none"
+	}
+	return fmt.Sprintf("after %s, each %s, %d times", seconds(t.KeepaliveIdle), seconds(t.KeepaliveInterval), t.KeepaliveCount)
 }
 
 // hidden says what a reader must not conclude from the page.

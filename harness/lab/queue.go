@@ -26,7 +26,7 @@ type queue struct {
 const (
 	queueVerdict = unix.NFNL_SUBSYS_QUEUE<<8 | 1
 	queueConfig  = unix.NFNL_SUBSYS_QUEUE<<8 | 2
-	queuePacket  = unix.NFNL_SUBSYS_QUEUE<<8 | 0
+	queuePacket  = unix.NFNL_SUBSYS_QUEUE << 8
 
 	configCommand, configParams, configMaxLen, configMask, configFlags = 1, 2, 3, 4, 5
 

@@ -63,11 +63,11 @@ func Groups(file record.Settings, x Exposure, exposed map[string][]record.Socket
 			if k.carried {
 				k.sockets = carried(x)
 			} else {
-				k.set = set(file, c.Options, namespaces[role])
+				k.set = set(ofKind(file, k.sockets), c.Options, namespaces[role])
 			}
 			if found[k] == nil {
 				found[k] = &Group{Role: role, Sockets: k.sockets, Carried: k.carried, Set: k.set}
-				found[k].Settings = ofKind(SettingsOf(file, c.Options, namespaces[role]), k.sockets)
+				found[k].Settings = SettingsOf(ofKind(file, k.sockets), c.Options, namespaces[role])
 			}
 			found[k].Count++
 		}
@@ -122,12 +122,12 @@ func carried(x Exposure) string {
 	return "carried for " + edgeOf[x.Edge]
 }
 
-// ofKind takes out what belongs to sessions only.
-func ofKind(s record.Settings, sockets string) record.Settings {
+// ofKind is what the file says of one kind of connections.
+func ofKind(file record.Settings, sockets string) record.Settings {
 	if sockets != sessions {
-		s.HeartbeatInterval, s.HeartbeatDeadline = 0, 0
+		return file.AtEdge()
 	}
-	return s
+	return file
 }
 
 // set says how a socket is set. Sockets with one text have one bound.

@@ -73,7 +73,7 @@ func Differences(settings record.Settings, s record.Sample) []record.Difference 
 	}
 	groups := map[mismatch]int{} // index in found
 	for _, c := range read {
-		for _, x := range compare(settings, c.Options) {
+		for _, x := range belied(settings, c.Options) {
 			i, known := groups[x]
 			if !known {
 				i = len(found)
@@ -113,7 +113,19 @@ const untold = "untold"
 // mismatch is what one socket has in one option, against the file.
 type mismatch struct{ option, stated, live string }
 
-// compare is one socket against the file.
+// belied is one socket against the file. Where the file sets the edge apart, the socket
+// is taken for the kind that it is more like.
+func belied(settings record.Settings, o *record.Options) []mismatch {
+	found := compare(settings, o)
+	if settings.Edge.Stated {
+		if edge := compare(settings.AtEdge(), o); len(edge) < len(found) {
+			return edge
+		}
+	}
+	return found
+}
+
+// compare is one socket against settings.
 func compare(settings record.Settings, o *record.Options) []mismatch {
 	stated, live := "off", "off"
 	if settings.KeepaliveIdle > 0 || settings.KeepaliveInterval > 0 || settings.KeepaliveCount > 0 {

@@ -170,3 +170,36 @@ func TestSettingsOfTheHost(t *testing.T) {
 		t.Errorf("untold: %+v", s)
 	}
 }
+
+// A file that sets the edge apart is believed of either kind, and of no third one.
+func TestDifferencesAtTheEdge(t *testing.T) {
+	file := record.Settings{KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 5}
+	file.Edge = record.Edge{Stated: true, KeepaliveIdle: 15, KeepaliveInterval: 5, KeepaliveCount: 6, UserTimeout: 45}
+	options := func(idle, interval float64, count int, user float64) *record.Options {
+		return &record.Options{Keepalive: true, KeepaliveIdle: idle, KeepaliveInterval: interval, KeepaliveCount: count, UserTimeout: user}
+	}
+	for _, c := range []struct {
+		name string
+		live *record.Options
+		want string
+	}{
+		{"a session", options(2, 1, 3, 5), ""},
+		{"a visitor", options(15, 5, 6, 45), ""},
+		{"a visitor without user timeout", options(15, 5, 6, 0), userTimeout},
+		{"neither", options(2, 1, 4, 5), keepCount},
+	} {
+		s := record.Sample{Role: "server", PID: 7, Sockets: []record.Socket{{
+			Inode: 1, State: "ESTABLISHED", Local: "10.1.0.2:8080", Remote: "10.1.0.1:5000", Options: c.live,
+		}}}
+		found := Differences(file, s)
+		switch {
+		case c.want == "" && len(found) > 0:
+			t.Errorf("%s: %s", c.name, found[0].Reason)
+		case c.want != "" && (len(found) != 1 || found[0].Option != c.want):
+			t.Errorf("%s: got %+v, want one difference in %s", c.name, found, c.want)
+		}
+	}
+	if got := Stated(file, Exposure{Edge: "server"})[0].Settings; got.UserTimeout != 45 || got.HeartbeatDeadline != 0 {
+		t.Errorf("what is stated of a visitor: %+v", got)
+	}
+}

@@ -133,6 +133,29 @@ type Settings struct {
 	// socket: no file states them. 0: the kernel's defaults, 15 and 120 s.
 	Retries int     `json:"retries,omitempty"`
 	RTOMax  float64 `json:"rto_max,omitempty"`
+	// Edge is how connections to visitors and origins are set, where that is not how
+	// sessions are.
+	Edge Edge `json:"edge,omitzero"`
+}
+
+// Edge is the kernel's part of Settings, in seconds, for connections at the edge.
+type Edge struct {
+	Stated            bool    `json:"stated"`
+	KeepaliveIdle     float64 `json:"keepalive_idle"`
+	KeepaliveInterval float64 `json:"keepalive_interval"`
+	KeepaliveCount    int     `json:"keepalive_count"`
+	UserTimeout       float64 `json:"user_timeout"`
+}
+
+// AtEdge are the settings of a connection to a visitor or an origin. It has no
+// heartbeat: that is a session's.
+func (s Settings) AtEdge() Settings {
+	s.HeartbeatInterval, s.HeartbeatDeadline = 0, 0
+	if e := s.Edge; e.Stated {
+		s.KeepaliveIdle, s.KeepaliveInterval, s.KeepaliveCount = e.KeepaliveIdle, e.KeepaliveInterval, e.KeepaliveCount
+		s.UserTimeout = e.UserTimeout
+	}
+	return s
 }
 
 // Check is the detector's self-check: it was shown a known leak.

@@ -85,14 +85,22 @@ type Way struct {
 	Path string `yaml:"path"`
 }
 
+// Keepalive is the kernel's, as setsockopt has it: SO_KEEPALIVE is on if Count is set.
+type Keepalive struct {
+	Idle     time.Duration `yaml:"idle"`
+	Interval time.Duration `yaml:"interval"`
+	Count    int           `yaml:"count"`
+}
+
 // Settings are the target's dead-peer detectors; 0 or absent: it has none.
 type Settings struct {
-	Keepalive struct {
-		Idle     time.Duration `yaml:"idle"`
-		Interval time.Duration `yaml:"interval"`
-		Count    int           `yaml:"count"`
-	} `yaml:"keepalive"`
+	Keepalive   Keepalive     `yaml:"keepalive"`
 	UserTimeout time.Duration `yaml:"user_timeout"`
+	// Edge is how connections to visitors and origins are set, if not as sessions are.
+	Edge *struct {
+		Keepalive   Keepalive     `yaml:"keepalive"`
+		UserTimeout time.Duration `yaml:"user_timeout"`
+	} `yaml:"edge"`
 	Heartbeat   struct {
 		Interval time.Duration `yaml:"interval"`
 		Deadline time.Duration `yaml:"deadline"`
@@ -114,7 +122,16 @@ type Settings struct {
 
 // Record is the settings in the record's form, in seconds.
 func (s Settings) Record() record.Settings {
+	var edge record.Edge
+	if e := s.Edge; e != nil {
+		edge = record.Edge{
+			Stated:        true,
+			KeepaliveIdle: e.Keepalive.Idle.Seconds(), KeepaliveInterval: e.Keepalive.Interval.Seconds(), KeepaliveCount: e.Keepalive.Count,
+			UserTimeout: e.UserTimeout.Seconds(),
+		}
+	}
 	return record.Settings{
+		Edge:              edge,
 		KeepaliveIdle:     s.Keepalive.Idle.Seconds(),
 		KeepaliveInterval: s.Keepalive.Interval.Seconds(),
 		KeepaliveCount:    s.Keepalive.Count,
@@ -185,8 +202,8 @@ func (t *Target) check() error {
 		return errors.New("client.command is missing")
 	case t.Visit.HTTP == nil && t.Visit.WebSocket == nil && t.Visit.TCP == nil:
 		return errors.New("visit is missing: name at least one of http, websocket, tcp")
-	case t.Settings.Keepalive.Count < 0:
-		return errors.New("settings.keepalive.count is negative")
+	case t.Settings.Keepalive.Count < 0, t.Settings.Edge != nil && t.Settings.Edge.Keepalive.Count < 0:
+		return errors.New("settings: a keepalive count is negative")
 	case t.Settings.Window < 0:
 		return errors.New("settings.window is negative")
 	}

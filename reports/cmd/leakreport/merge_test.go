@@ -50,7 +50,7 @@ func TestMerge(t *testing.T) {
 	}{
 		"the folder is there":     {[]string{a, b, "--into", into}, "file exists"},
 		"the same seed":           {[]string{a, same, "--into", into + "2"}, "has the same seed 1, and drew the same faults (--force merges them all the same)"},
-		"a record of another age": {[]string{a, old, "--into", into + "2"}, "its version is 99, this program reads 1"},
+		"a record of another age": {[]string{a, old, "--into", into + "2"}, "it has version 99, this program reads version 1"},
 		"no record":               {[]string{a, t.TempDir(), "--into", into + "2"}, "no such file"},
 		"one run":                 {[]string{a}, "requires at least 2 arg"},
 	} {
