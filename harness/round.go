@@ -129,16 +129,29 @@ func pause(ctx context.Context, d time.Duration) error {
 // checked. They stay until the heal.
 func (w *World) Visit(n int, protocols ...load.Protocol) {
 	w.t.Helper()
-	w.visit(n, false, protocols)
+	w.visit(n, load.Idle, protocols)
 }
 
 // VisitBusy is Visit with data in flight all the time, both ways.
 func (w *World) VisitBusy(n int, protocols ...load.Protocol) {
 	w.t.Helper()
-	w.visit(n, true, protocols)
+	w.visit(n, load.Both, protocols)
 }
 
-func (w *World) visit(n int, busy bool, protocols []load.Protocol) {
+// VisitUpload is Visit with data in flight all the time from the visitor to the origin,
+// so from the server to the client: one end of each connection only receives.
+func (w *World) VisitUpload(n int, protocols ...load.Protocol) {
+	w.t.Helper()
+	w.visit(n, load.Upload, protocols)
+}
+
+// VisitDownload is VisitUpload the other way, from the client to the server.
+func (w *World) VisitDownload(n int, protocols ...load.Protocol) {
+	w.t.Helper()
+	w.visit(n, load.Download, protocols)
+}
+
+func (w *World) visit(n int, flow load.Flow, protocols []load.Protocol) {
 	w.t.Helper()
 	if len(protocols) == 0 {
 		protocols = w.protocols()
@@ -154,15 +167,12 @@ func (w *World) visit(n int, busy bool, protocols []load.Protocol) {
 	}
 	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("opening the visitors took too long"))
 	defer cancel()
-	visitors, err := w.open(ctx, busy, spread)
+	visitors, err := w.open(ctx, flow, spread)
 	w.round.visitors = append(w.round.visitors, visitors...)
 	if err != nil {
 		w.abort(fmt.Errorf("open visitors: %w", err))
 	}
-	traffic := idle
-	if busy {
-		traffic = inFlight
-	}
+	traffic := traffics[flow]
 	switch w.round.traffic {
 	case "", traffic:
 		w.round.traffic = traffic
@@ -176,6 +186,12 @@ const idle = "idle"
 
 // inFlight is the traffic of visitors that always have data under way.
 const inFlight = "in flight"
+
+// traffics name the flows as a tunnel has them.
+var traffics = map[load.Flow]string{
+	load.Idle: idle, load.Both: inFlight,
+	load.Upload: "in flight from the server", load.Download: "in flight from the client",
+}
 
 // busy says whether data may be in flight.
 func (r *round) busy() bool { return r.traffic != "" && r.traffic != idle }
@@ -239,7 +255,7 @@ func (w *World) protocols() []load.Protocol {
 const entering = 256
 
 // open opens one visitor for each entry of protocols, so many of them at a time.
-func (w *World) open(ctx context.Context, busy bool, protocols []load.Protocol) ([]*load.Visitor, error) {
+func (w *World) open(ctx context.Context, flow load.Flow, protocols []load.Protocol) ([]*load.Visitor, error) {
 	routes, err := w.deployment.Routes(target.Returning)
 	if err != nil {
 		return nil, err
@@ -252,7 +268,7 @@ func (w *World) open(ctx context.Context, busy bool, protocols []load.Protocol) 
 	door := make(chan struct{}, entering)
 	for _, p := range protocols {
 		visit := w.visitOf(p, routes[string(p)])
-		visit.InFlight = busy
+		visit.Flow = flow
 		go func() {
 			door <- struct{}{}
 			v, err := load.Open(ctx, w.Lab.Visitor.DialContext, visit)

@@ -30,7 +30,7 @@ func (w *World) Soak(d time.Duration, visitors int, faults ...fault.Fault) {
 	if len(bouts) == 0 {
 		w.skip("no fault has a window on this target")
 	}
-	w.prime(visitors*3/2, true)
+	w.prime(visitors*3/2, load.Both)
 	tally := tally{bad: map[record.Verdict]int{}, end: time.Now().Add(d)}
 	for cycle := 1; time.Now().Before(tally.end) && !w.suite.stopping(); cycle++ {
 		began := time.Now()
@@ -38,7 +38,7 @@ func (w *World) Soak(d time.Duration, visitors int, faults ...fault.Fault) {
 			w.abort(err)
 		}
 		b := bouts[draw.IntN(len(bouts))]
-		w.visit(visitors, b.busy, nil)
+		w.visit(visitors, b.flow(), nil)
 		w.Inject(b.fault)
 		w.Settle()
 		w.Heal()
@@ -66,6 +66,13 @@ type bout struct {
 	busy  bool
 }
 
+func (b bout) flow() load.Flow {
+	if b.busy {
+		return load.Both
+	}
+	return load.Idle
+}
+
 // bouts are the faults, idle and busy, that this target has a window for, and why the
 // others are left out.
 func (w *World) bouts(faults []fault.Fault) (bouts []bout, left []string) {
@@ -91,7 +98,7 @@ func (w *World) bouts(faults []fault.Fault) (bouts []bout, left []string) {
 // by holding a crowd once, it keeps. Call it before Visit in a story of a crowd.
 func (w *World) Prime(n int) {
 	w.t.Helper()
-	w.prime(n*3/2, false)
+	w.prime(n*3/2, load.Idle)
 	if err := w.next(0); err != nil {
 		w.abort(err)
 	}
@@ -99,7 +106,7 @@ func (w *World) Prime(n int) {
 
 // prime lets the target meet more visitors at once than any cycle has, so that no record
 // of concurrency is set in a cycle that is judged.
-func (w *World) prime(visitors int, busy bool) {
+func (w *World) prime(visitors int, flow load.Flow) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("the priming burst took too long"))
 	defer cancel()
@@ -108,7 +115,7 @@ func (w *World) prime(visitors int, busy bool) {
 	for i := range visitors {
 		spread = append(spread, protocols[i%len(protocols)])
 	}
-	burst, err := w.open(ctx, busy, spread)
+	burst, err := w.open(ctx, flow, spread)
 	closeAll(burst)
 	if err != nil {
 		w.abort(fmt.Errorf("priming burst: %w", err))

@@ -190,9 +190,9 @@ func (w *World) warmUp(ctx context.Context) error {
 	}
 	var visitors []*load.Visitor
 	defer func() { closeAll(visitors) }()
-	for _, busy := range []bool{false, true} {
+	for _, flow := range []load.Flow{load.Idle, load.Both} {
 		for range warmUpVisitors {
-			more, err := w.open(ctx, busy, w.protocols())
+			more, err := w.open(ctx, flow, w.protocols())
 			visitors = append(visitors, more...)
 			if err != nil {
 				return err

@@ -20,11 +20,16 @@ const limit = 1 << 20
 //	seed=N   of the stream; it goes on at the offset where the body ended
 //	more=N   so many bytes of the stream; -1: 4 KiB every 20 ms, for ever
 //	hold=B   true: then say nothing, and end when the peer leaves (long poll)
+//	flow=F   upload: the body does not end; its first 1 KiB is echoed, the rest checked
 //
 // The answer's body ends there.
 func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		o.socket(w, r)
+		return
+	}
+	if r.URL.Query().Get("flow") == string(Upload) {
+		o.take(w, r)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
@@ -73,6 +78,29 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// take answers a request whose body does not end.
+func (o *Origin) take(w http.ResponseWriter, r *http.Request) {
+	_, seed, err := parse(r)
+	control := http.NewResponseController(w)
+	body := make([]byte, first)
+	if err == nil {
+		err = control.EnableFullDuplex()
+	}
+	if err == nil {
+		_, err = io.ReadFull(r.Body, body)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("X-Accel-Buffering", "no")
+	if _, err := w.Write(body); err != nil || control.Flush() != nil {
+		return // the peer has left
+	}
+	o.verify(r.Body, seed)
+}
+
 func parse(r *http.Request) (ask exchange, seed uint64, err error) {
 	query := r.URL.Query()
 	if s := query.Get("seed"); s != "" {
@@ -106,5 +134,5 @@ func (o *Origin) socket(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	defer c.CloseNow()
-	o.echo(websocket.NetConn(context.Background(), c, websocket.MessageBinary))
+	o.serve(websocket.NetConn(context.Background(), c, websocket.MessageBinary))
 }

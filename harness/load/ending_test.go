@@ -69,7 +69,7 @@ func TestBytesOnTheirWay(t *testing.T) {
 					back.Add(int64(len(b)))
 				}
 			})
-			v, err := Open(soon(t), direct, Visit{Protocol: p, Address: r.address(), Seed: 1, InFlight: true})
+			v, err := Open(soon(t), direct, Visit{Protocol: p, Address: r.address(), Seed: 1, Flow: Both})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,14 +25,11 @@ func soon(t *testing.T) context.Context {
 // each runs a test for every protocol, idle and in flight.
 func each(t *testing.T, test func(t *testing.T, v Visit)) {
 	for i, p := range protocols {
-		for _, inFlight := range []bool{false, true} {
-			name := string(p) + "/idle"
-			if inFlight {
-				name = string(p) + "/in flight"
-			}
+		for _, flow := range []Flow{Idle, Both, Download, Upload} {
+			name := string(p) + "/" + cmp.Or(string(flow), "idle")
 			t.Run(name, func(t *testing.T) {
 				clean(t)
-				test(t, Visit{Protocol: p, Host: "a.example", Path: "/some/path?kept=1", Seed: uint64(4711 + i), InFlight: inFlight})
+				test(t, Visit{Protocol: p, Host: "a.example", Path: "/some/path?kept=1", Seed: uint64(4711 + i), Flow: flow})
 			})
 		}
 	}
@@ -62,7 +60,7 @@ func TestVisitorAndOrigin(t *testing.T) {
 		if _, port, err := net.SplitHostPort(visitor.Local()); err != nil || port == "0" {
 			t.Errorf("Local() = %q", visitor.Local())
 		}
-		if v.InFlight {
+		if v.Flow != Idle {
 			if !eventually(func() bool { return visitor.Bytes() > 200<<10 }) {
 				t.Errorf("only %d bytes in 10 s", visitor.Bytes())
 			}
@@ -146,7 +144,7 @@ func TestCorruptByteIsFound(t *testing.T) {
 		t.Run(fmt.Sprintf("%s/up=%v", c.protocol, c.up), func(t *testing.T) {
 			clean(t)
 			_, address := origin(t)
-			v := Visit{Protocol: c.protocol, Seed: 7, InFlight: true}
+			v := Visit{Protocol: c.protocol, Seed: 7, Flow: Both}
 			v.Address = newRelay(t, address[c.protocol], flip(v.Seed, at, c.up)).address()
 			visitor, err := Open(soon(t), direct, v)
 			if err != nil {
@@ -159,6 +157,28 @@ func TestCorruptByteIsFound(t *testing.T) {
 			}
 			if err := visitor.Close(); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("Close() = %v, want ErrCorrupt", err)
+			}
+		})
+	}
+}
+
+// A wrong byte of an upload is the origin's to find.
+func TestCorruptUpload(t *testing.T) {
+	const at = 50_000
+	for _, p := range []Protocol{TCP, HTTP} { // WebSockets are masked on the way up
+		t.Run(string(p), func(t *testing.T) {
+			clean(t)
+			o, address := origin(t)
+			v := Visit{Protocol: p, Seed: 7, Flow: Upload}
+			v.Address = newRelay(t, address[p], flip(v.Seed, at, true)).address()
+			visitor, err := Open(soon(t), direct, v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer visitor.Close()
+			var corrupt *CorruptError
+			if !eventually(func() bool { return o.Err() != nil }) || !errors.As(o.Err(), &corrupt) || corrupt.Offset != at {
+				t.Errorf("Err() = %v, want ErrCorrupt at %d", o.Err(), at)
 			}
 		})
 	}
@@ -218,7 +238,7 @@ func TestCorruptFraming(t *testing.T) {
 					done = c.spoil(p)
 				}
 			})
-			visitor, err := Open(soon(t), direct, Visit{Protocol: c.protocol, Address: r.address(), Seed: 1, InFlight: true})
+			visitor, err := Open(soon(t), direct, Visit{Protocol: c.protocol, Address: r.address(), Seed: 1, Flow: Both})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -400,7 +420,7 @@ func BenchmarkInFlight24(b *testing.B) {
 	defer o.Close()
 	var all []*Visitor
 	for i := range 24 {
-		v := Visit{Protocol: protocols[i%3], Address: h.Addr().String(), Seed: uint64(i), InFlight: true}
+		v := Visit{Protocol: protocols[i%3], Address: h.Addr().String(), Seed: uint64(i), Flow: Both}
 		if v.Protocol == TCP {
 			v.Address = c.Addr().String()
 		}

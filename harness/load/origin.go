@@ -1,6 +1,8 @@
 package load
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +14,8 @@ import (
 
 // Origin is the local service behind the target. It echoes TCP and WebSocket
 // connections, 4 KiB every 20 ms at most, so that a visitor that sends faster
-// always has bytes on their way; its HTTP is described at ServeHTTP.
+// always has bytes on their way, unless their first bytes are the header of a download
+// or an upload; its HTTP is described at ServeHTTP.
 type Origin struct {
 	http   net.Listener
 	tcp    net.Listener
@@ -23,6 +26,7 @@ type Origin struct {
 	closing chan struct{}
 	once    sync.Once
 	err     error
+	corrupt error          // the first wrong byte of an upload
 	wait    sync.WaitGroup // accept loops, connections, hijacked handlers
 }
 
@@ -120,7 +124,7 @@ func (o *Origin) accept() {
 		go func() {
 			defer o.wait.Done()
 			defer c.Close()
-			o.echo(c)
+			o.serve(c)
 		}()
 	}
 }
@@ -145,6 +149,87 @@ func (o *Origin) echo(rw io.ReadWriter) {
 			return
 		}
 	}
+}
+
+// header is what the first bytes of a connection begin with that is not to be echoed:
+// the word, the flow's first letter, and the visit's seed in eight bytes, big-endian.
+const (
+	headerWord = "halfopen"
+	headerSize = len(headerWord) + 1 + 8
+)
+
+func appendHeader(b []byte, f Flow, seed uint64) []byte {
+	b = append(append(b, headerWord...), f[0])
+	return binary.BigEndian.AppendUint64(b, seed)
+}
+
+// serve echoes a connection, or does what its header asks for.
+func (o *Origin) serve(rw io.ReadWriter) {
+	head := make([]byte, headerSize, chunk)
+	n, err := io.ReadAtLeast(rw, head, 1)
+	for ; err == nil && n < headerSize && bytes.HasPrefix([]byte(headerWord), head[:min(n, len(headerWord))]); err = nil {
+		var more int
+		if more, err = rw.Read(head[n:]); err != nil {
+			break
+		}
+		n += more
+	}
+	if n < headerSize || !bytes.HasPrefix(head, []byte(headerWord)) {
+		o.echo(readWriter{io.MultiReader(bytes.NewReader(head[:n]), rw), rw})
+		return
+	}
+	seed := binary.BigEndian.Uint64(head[len(headerWord)+1:])
+	body := make([]byte, first)
+	if _, err := io.ReadFull(rw, body); err != nil {
+		return
+	}
+	if _, err := rw.Write(body); err != nil {
+		return
+	}
+	if head[len(headerWord)] == Upload[0] {
+		o.verify(rw, seed)
+		return
+	}
+	s, buf := newStream(seed), make([]byte, chunk)
+	s.next(body)
+	for o.sleep(pace) {
+		s.next(buf)
+		if _, err := rw.Write(buf); err != nil {
+			return
+		}
+	}
+}
+
+type readWriter struct {
+	io.Reader
+	io.Writer
+}
+
+// verify checks an upload, after its first bytes, until it ends or a byte is wrong.
+func (o *Origin) verify(r io.Reader, seed uint64) {
+	c, buf := newChecker(seed), make([]byte, chunk)
+	c.stream.next(make([]byte, first))
+	for {
+		n, err := r.Read(buf)
+		if bad := c.check(buf[:n]); bad != nil {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if o.corrupt == nil {
+				o.corrupt = fmt.Errorf("upload with seed %d: %w", seed, bad)
+			}
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Err is the first wrong byte that came in an upload (ErrCorrupt), nil if there was none.
+func (o *Origin) Err() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.corrupt
 }
 
 // sleep tells whether the origin is still open after d.

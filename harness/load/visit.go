@@ -8,12 +8,17 @@
 //	visitor --- first 1 KiB of the stream --->  origin
 //	        <-- the same bytes back ----------
 //	        ... then, as the visit says:
-//	idle                 nothing, for as long as it takes
-//	in flight, TCP, WS   4 KiB every 20 ms there and back, 32 to 64 KiB on their way
-//	in flight, HTTP      4 KiB every 20 ms from the origin, without end
+//	idle             nothing, for as long as it takes
+//	both, TCP, WS    4 KiB every 20 ms there and back, 32 to 64 KiB on their way
+//	both, HTTP       4 KiB every 20 ms from the origin, without end
+//	download         the same over any protocol: the visitor only receives
+//	upload           4 KiB every 20 ms to the origin, which checks them, without end
 //
 // Over HTTP the first bytes are the body of a POST, and the answer echoes them
-// and goes on with the stream (in flight), or falls silent (idle: a long poll).
+// and goes on with the stream (both, download), or falls silent (idle: a long poll).
+// An upload is a POST whose body does not end, answered when its first bytes have come.
+// Over TCP and WebSocket a header before the first bytes asks for a download or an
+// upload; without one the origin echoes.
 package load
 
 import (
@@ -46,8 +51,20 @@ type Visit struct {
 	Host     string // HTTP, WebSocket: the Host header; the address if empty
 	Path     string // HTTP, WebSocket: "/" if empty; may have a query
 	Seed     uint64 // of the bytes; two visits at the same time need two seeds
-	InFlight bool   // traffic all the time; else silence after the first round
+	Flow     Flow   // of bytes, after the first round
 }
+
+// Flow is where bytes are in flight all the time.
+type Flow string
+
+// The flows. Through a reverse tunnel an upload is in flight from the server to the
+// client, and a download the other way.
+const (
+	Idle     Flow = "" // silence
+	Both     Flow = "both"
+	Download Flow = "download" // from the origin only
+	Upload   Flow = "upload"   // from the visitor only
+)
 
 const (
 	first   = 1 << 10               // bytes of the first round
@@ -60,6 +77,11 @@ const (
 
 // valid finds out before the first packet what cannot work.
 func (v Visit) valid() error {
+	switch v.Flow {
+	case Idle, Both, Download, Upload:
+	default:
+		return fmt.Errorf("unknown flow %q", v.Flow)
+	}
 	switch v.Protocol {
 	case TCP:
 		return nil
@@ -142,7 +164,7 @@ func (w *wire) receive(check *checker, n int64) error {
 }
 
 // send writes the next n bytes of the stream, a chunk at a time. HTTP has sent
-// them with its request.
+// the first ones with its request.
 func (w *wire) send(s *stream, n int) error {
 	if w.out == nil {
 		return nil

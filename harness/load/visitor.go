@@ -15,6 +15,7 @@ type Visitor struct {
 	visit    Visit
 	wire     *wire
 	received atomic.Int64 // payload bytes that came and were right
+	sent     atomic.Int64 // payload bytes of an upload, after the first ones
 	left     atomic.Bool  // closed from this side
 	stop     chan struct{}
 	done     chan struct{}
@@ -39,8 +40,8 @@ func open(ctx context.Context, dial Dial, v Visit) (*Visitor, error) {
 	if err := v.valid(); err != nil {
 		return nil, err
 	}
-	ask := exchange{there: first, hold: true}
-	if v.InFlight {
+	ask := exchange{there: first, hold: true, flow: v.Flow}
+	if v.Flow == Both || v.Flow == Download {
 		ask.more = endless
 	}
 	w, err := connect(ctx, dial, v, ask)
@@ -48,7 +49,11 @@ func open(ctx context.Context, dial Dial, v Visit) (*Visitor, error) {
 		return nil, err
 	}
 	there, check := newStream(v.Seed), newChecker(v.Seed)
-	err = w.classify(w.send(there, first), 0)
+	if v.Protocol == HTTP {
+		there.next(make([]byte, first)) // the request has taken them
+	} else {
+		err = w.classify(w.send(there, first), 0)
+	}
 	if err == nil {
 		err = w.receive(check, first)
 	}
@@ -62,7 +67,7 @@ func open(ctx context.Context, dial Dial, v Visit) (*Visitor, error) {
 	}
 	visitor := &Visitor{visit: v, wire: w, stop: make(chan struct{}), done: make(chan struct{})}
 	visitor.received.Store(first)
-	if v.InFlight && w.out != nil {
+	if w.out != nil && (v.Flow == Both || v.Flow == Upload) {
 		visitor.writer.Add(1)
 		go visitor.write(there)
 	}
@@ -93,13 +98,14 @@ func (v *Visitor) Err() error {
 }
 
 // Bytes is how many bytes were checked so far, both ways: a byte that was echoed
-// counts twice, one that came from the origin's own stream once.
+// counts twice, one that came from the origin's own stream once, and so does one that
+// was sent in an upload: the origin checks it.
 func (v *Visitor) Bytes() int64 {
 	got := v.received.Load()
-	if v.visit.Protocol == HTTP {
-		return got + first
+	if v.visit.Protocol == HTTP || v.visit.Flow == Download {
+		return got + first + v.sent.Load()
 	}
-	return 2 * got
+	return 2*got + v.sent.Load()
 }
 
 // Close ends the connection from the visitor's side, at once and without a word
@@ -126,7 +132,7 @@ func (v *Visitor) read(check *checker) {
 		switch bad := check.check(buf[:n]); {
 		case bad != nil:
 			err = bad
-		case n > 0 && !v.visit.InFlight:
+		case n > 0 && (v.visit.Flow == Idle || v.visit.Flow == Upload):
 			err = &CorruptError{Offset: first, Cause: fmt.Errorf("%d bytes that nobody sent", n)}
 		default:
 			v.received.Add(int64(n))
@@ -154,6 +160,19 @@ func (v *Visitor) write(there *stream) {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for {
+		if v.visit.Flow == Upload {
+			if err := v.wire.send(there, chunk); err != nil {
+				v.failed = err
+				return
+			}
+			v.sent.Add(chunk)
+			select {
+			case <-v.stop:
+				return
+			case <-tick.C:
+			}
+			continue
+		}
 		flight := there.offset - v.received.Load()
 		for n := 0; flight < floor || n == 0 && flight < ceiling; n++ {
 			if err := v.wire.send(there, chunk); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"strconv"
 	"sync/atomic"
@@ -23,7 +24,7 @@ type wire struct {
 	raw    net.Conn
 	tap    *tap
 	in     io.Reader // payload from the origin
-	out    io.Writer // payload to it; nil over HTTP, where the request took it
+	out    io.Writer // payload to it; nil where a request has taken all of it
 	socket *websocket.Conn
 	resp   *http.Response
 	// armed stops what ends the connection when the context of its beginning ends.
@@ -35,6 +36,7 @@ type exchange struct {
 	there int   // bytes of the stream in the request's body
 	more  int64 // bytes of the stream after their echo; endless: at the pace, for ever
 	hold  bool  // then keep the answer open and say nothing
+	flow  Flow
 }
 
 const endless = -1
@@ -72,6 +74,9 @@ func connect(ctx context.Context, dial Dial, v Visit, e exchange) (*wire, error)
 		err = w.upgrade(ctx, v)
 	case HTTP:
 		err = w.request(v, e)
+	}
+	if err == nil && v.Protocol != HTTP && (e.flow == Download || e.flow == Upload) {
+		_, err = w.out.Write(appendHeader(nil, e.flow, v.Seed))
 	}
 	if err != nil {
 		w.close()
@@ -164,6 +169,7 @@ func (w *wire) request(v Visit, e exchange) error {
 		"seed": {strconv.FormatUint(v.Seed, 10)},
 		"more": {strconv.FormatInt(e.more, 10)},
 		"hold": {strconv.FormatBool(e.hold)},
+		"flow": {string(e.flow)},
 	})
 	if err != nil {
 		return err
@@ -178,7 +184,12 @@ func (w *wire) request(v Visit, e exchange) error {
 	req.Header.Set("User-Agent", "halfopen")
 	req.Header.Set("Content-Type", "application/octet-stream")
 	out := bufio.NewWriterSize(w.tap, chunk)
-	if err := errors.Join(req.Write(out), out.Flush()); err != nil {
+	if e.flow == Upload {
+		err = w.upload(req, out, body)
+	} else {
+		err = errors.Join(req.Write(out), out.Flush())
+	}
+	if err != nil {
 		return err
 	}
 	w.resp, err = http.ReadResponse(bufio.NewReaderSize(w.tap, chunk), req)
@@ -191,6 +202,28 @@ func (w *wire) request(v Visit, e exchange) error {
 	w.in = w.resp.Body // closed with the connection
 	return nil
 }
+
+// upload sends the head of a request whose body never ends, and the first bytes of that.
+// The body goes on as chunks, each written whole.
+func (w *wire) upload(req *http.Request, out *bufio.Writer, body []byte) error {
+	// The library writes a request together with its body.
+	fmt.Fprintf(out, "POST %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n", req.URL.RequestURI(), req.Host)
+	if err := errors.Join(req.Header.Write(out), ignoreCount(out.WriteString("\r\n"))); err != nil {
+		return err
+	}
+	chunks := httputil.NewChunkedWriter(out)
+	w.out = writerFunc(func(p []byte) (int, error) {
+		n, err := chunks.Write(p)
+		return n, errors.Join(err, out.Flush())
+	})
+	return ignoreCount(w.out.Write(body))
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func ignoreCount(_ int, err error) error { return err }
 
 // address is the URL of a visit, with more added to the query of its path.
 func address(v Visit, scheme string, more url.Values) (*url.URL, error) {

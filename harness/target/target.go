@@ -101,7 +101,7 @@ type Settings struct {
 		Keepalive   Keepalive     `yaml:"keepalive"`
 		UserTimeout time.Duration `yaml:"user_timeout"`
 	} `yaml:"edge"`
-	Heartbeat   struct {
+	Heartbeat struct {
 		Interval time.Duration `yaml:"interval"`
 		Deadline time.Duration `yaml:"deadline"`
 	} `yaml:"heartbeat"`
