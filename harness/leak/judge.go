@@ -83,6 +83,7 @@ func Judge(r Round) record.Judgement {
 		j.Table = append(j.Table, rows...)
 		j.Excess = append(j.Excess, excess...)
 	}
+	j.Differences = append(j.Differences, Contradictions(r.Settings, o)...)
 	switch {
 	case o.Died != "" && len(j.Survivors) == 0:
 		// Its peer has nobody to log in to: G is not at rest as B was.

@@ -104,6 +104,33 @@ func Differences(settings record.Settings, s record.Sample) []record.Difference 
 	return found
 }
 
+// Contradictions are the deadlines of the target's file that its own words belie: it says
+// that one deadline of its own, and nothing else, ended connections, and the first was
+// gone before that deadline, as the file has it, can have passed. No socket tells of it.
+//
+// The words are "heartbeat" and "flush", where the file says how to find them.
+func Contradictions(file record.Settings, o record.Outcome) []record.Difference {
+	var found []record.Difference
+	for _, d := range []struct {
+		word, what string
+		stated     float64 // seconds
+		earliest   float64 // from the fault
+	}{
+		{"heartbeat", "heartbeat deadline", file.HeartbeatDeadline, file.HeartbeatDeadline - file.HeartbeatInterval - starving},
+		{"flush", "write deadline", file.Flush, file.Flush - starving},
+	} {
+		n := o.Noticed[d.word]
+		if n > 0 && len(o.Noticed) == 1 && d.stated > 0 && o.First >= 0 && o.First < d.earliest-inWindow(o) {
+			found = append(found, record.Difference{
+				Role: "target", Option: d.what, Stated: written(d.stated), Live: written(o.First), Sockets: n, Of: n,
+				Reason: fmt.Sprintf("the target says that its %s ended %s, the first %.3g s after the fault, and the target file says %s",
+					d.what, plural(n, "connection"), o.First, written(d.stated)),
+			})
+		}
+	}
+	return found
+}
+
 // examples is how many sockets a difference names.
 const examples = 3
 

@@ -203,3 +203,30 @@ func TestDifferencesAtTheEdge(t *testing.T) {
 		t.Errorf("what is stated of a visitor: %+v", got)
 	}
 }
+
+// A deadline that no socket tells is belied by the target's own words.
+func TestContradictions(t *testing.T) {
+	file := record.Settings{HeartbeatInterval: 1, HeartbeatDeadline: 10, Flush: 8}
+	for _, c := range []struct {
+		name string
+		o    record.Outcome
+		want string
+	}{
+		{"much sooner", record.Outcome{First: 5, Noticed: map[string]int{"heartbeat": 8}}, "heartbeat deadline"},
+		{"a write deadline much sooner", record.Outcome{First: 2, Noticed: map[string]int{"flush": 7}}, "write deadline"},
+		{"about when it is stated", record.Outcome{First: 9, Noticed: map[string]int{"heartbeat": 8}}, ""},
+		{"sooner by what the machine waited", record.Outcome{First: 7, Waited: 2, Noticed: map[string]int{"heartbeat": 8}}, ""},
+		{"beside another detector", record.Outcome{First: 5, Noticed: map[string]int{"heartbeat": 8, "kernel": 1}}, ""},
+		{"by another detector", record.Outcome{First: 5, Noticed: map[string]int{"kernel": 8}}, ""},
+		{"never gone", record.Outcome{First: -1, Noticed: map[string]int{"heartbeat": 8}}, ""},
+		{"not told", record.Outcome{First: 5}, ""},
+	} {
+		found := Contradictions(file, c.o)
+		switch {
+		case c.want == "" && len(found) > 0:
+			t.Errorf("%s: %s", c.name, found[0].Reason)
+		case c.want != "" && (len(found) != 1 || found[0].Option != c.want || !lies(found[0])):
+			t.Errorf("%s: got %+v, want a difference in the %s", c.name, found, c.want)
+		}
+	}
+}
