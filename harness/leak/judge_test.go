@@ -94,6 +94,12 @@ func weigh(r *Round, before, after int64) {
 	p.G.Memory = record.Memory{RssAnon: after, Freed: true}
 }
 
+// heap is what the process of r tells of its heap, in B and G.
+func heap(r *Round, before, after int64) {
+	p := &r.Processes[0]
+	p.B.Memory.HeapAlloc, p.G.Memory.HeapAlloc = before, after
+}
+
 // tell gives the server's sockets in E their options.
 func tell(r *Round, o record.Options) {
 	r.Settings = testSettings
@@ -181,6 +187,9 @@ func TestJudge(t *testing.T) {
 		{"the sockets are as the file says", func(r *Round) {
 			tell(r, record.Options{Protocol: 6, Keepalive: true, KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 5})
 		}, record.Pass, nil},
+		{"the heap grew", func(r *Round) { weigh(r, 5<<20, 7<<20); heap(r, 1<<20, 2<<20+1<<10) }, record.Leak, []string{"server HeapAlloc +1.0 MiB"}},
+		{"the heap did not grow, and threads came", func(r *Round) { weigh(r, 5<<20, 8<<20); heap(r, 1<<20, 1<<20+300<<10) }, record.Pass, nil},
+		{"the heap did not grow, and much else did", func(r *Round) { weigh(r, 5<<20, 10<<20); heap(r, 1<<20, 1<<20) }, record.Leak, []string{"server RssAnon +5.0 MiB"}},
 		{"memory grew", func(r *Round) { weigh(r, 5<<20, 8<<20) }, record.Leak, []string{"server RssAnon +3.0 MiB"}},
 		{"memory grew a little", func(r *Round) { weigh(r, 5<<20, 7<<20) }, record.Pass, nil},
 		{"a tenth of much memory", func(r *Round) { weigh(r, 50<<20, 55<<20) }, record.Pass, nil},
