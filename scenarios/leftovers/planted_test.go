@@ -131,6 +131,7 @@ func TestResults(t *testing.T) {
 		"no record, killed":             {files: map[string]string{"r/index.html": "</html>"}, killed: true, wrong: true},
 		"half a page":                   {files: map[string]string{"r/run.jsonl": head, "r/index.html": "<html>", "r/summary.json": `{"verdict":"PASS"}`}, wrong: true},
 		"whole":                         {files: map[string]string{"r/run.jsonl": head, "r/index.html": "<html></html>", "r/summary.json": `{"verdict":"PASS"}`}},
+		"an index cut off":              {files: map[string]string{"index.html": "<html>", "r/run.jsonl": head}, killed: true, wrong: true, rescued: 1},
 		"a hidden file beside the runs": {files: map[string]string{".latest-1/x": ""}, killed: true, wrong: true},
 		"a hidden file in a run":        {files: map[string]string{"r/run.jsonl": head, "r/.index.html-1": ""}, killed: true, wrong: true, rescued: 1},
 	} {

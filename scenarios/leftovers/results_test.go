@@ -41,6 +41,10 @@ func results(out string, killed bool) (wrong []string, drawn, rescued int) {
 		dir := filepath.Join(out, e.Name())
 		switch {
 		case e.Name() == reports.LatestName:
+		case e.Name() == reports.PageName: // the index of runs
+			if err := ended(dir); err != nil {
+				wrong = append(wrong, err.Error())
+			}
 		case !e.IsDir() || strings.HasPrefix(e.Name(), "."):
 			wrong = append(wrong, "file "+dir)
 		default:
@@ -87,14 +91,22 @@ func result(dir string, killed bool) (wrong []string, made bool) {
 	return wrong, true
 }
 
-// report says whether the page and the summary in dir are whole.
-func report(dir string) error {
-	page, err := os.ReadFile(filepath.Join(dir, reports.PageName))
+// ended says whether a page is whole.
+func ended(path string) error {
+	page, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	if !bytes.HasSuffix(bytes.TrimSpace(page), []byte("</html>")) {
-		return fmt.Errorf("report %s: the page has no end", dir)
+		return fmt.Errorf("report: %s has no end", path)
+	}
+	return nil
+}
+
+// report says whether the page and the summary in dir are whole.
+func report(dir string) error {
+	if err := ended(filepath.Join(dir, reports.PageName)); err != nil {
+		return err
 	}
 	text, err := os.ReadFile(filepath.Join(dir, reports.SummaryName))
 	if err != nil {

@@ -80,7 +80,7 @@ func (s *site) round(t *testing.T, p plan, n int) outcome {
 		return fail(err)
 	}
 	o.problems = append(o.problems, after.changes(before)...)
-	wrong, drawn, rescued := results(v.out(), p.signal == "SIGKILL")
+	wrong, drawn, rescued := results(v.out(), p.atOnce())
 	o.problems = append(o.problems, wrong...)
 	o.drawn, o.rescued = drawn, rescued
 	if p.compile { // in the copy: for the next round
