@@ -45,7 +45,9 @@ func TestSilentTenThousand(t *testing.T) {
 	}
 	dialling.Wait()
 	eventually(t, "the limit is held, no more", func() bool { return w.server.preAuth.taken.Load() == most })
-	eventually(t, "a goroutine a connection, no more", func() bool { return runtime.NumGoroutine() <= goroutines+most })
+	// A second one each would be 256 more; what sessions have running beside is a few.
+	const beside = 16
+	eventually(t, "a goroutine a connection, no more", func() bool { return runtime.NumGoroutine() <= goroutines+most+beside })
 	metric(t, w.server.AdminAddr(), "tunnel_pre_auth_connections 256")
 	for _, conn := range conns {
 		conn.Close()
