@@ -47,8 +47,11 @@ func Cases(events []record.Event) []Case {
 		}
 		g := rounds[k]
 		g.add(e)
+		if e.Verdict != nil && g.passed {
+			g.passed = e.Verdict.Verdict == record.Pass // a later one may doubt the judge's
+		}
 		if e.Verdict != nil && g.outcome {
-			g.passed = e.Verdict.Verdict == record.Pass
+			g.passed, g.outcome = e.Verdict.Verdict == record.Pass, false
 			c := Case{Spec: e.Spec, Name: names[e.Spec], Cycle: e.Cycle, Round: g.round, Stored: *e.Verdict}
 			c.Round.Settings, c.Round.Settle = settings, SettleWindow(settings)
 			for _, role := range g.round.Outcome.Judged {
@@ -66,7 +69,7 @@ func Cases(events []record.Event) []Case {
 type gathered struct {
 	round   Round
 	samples map[string]*Snapshots
-	outcome bool
+	outcome bool // there is one that no verdict has followed yet
 	passed  bool
 }
 

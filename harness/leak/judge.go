@@ -85,8 +85,9 @@ func Judge(r Round) record.Judgement {
 	}
 	j.Differences = append(j.Differences, Contradictions(r.Settings, o)...)
 	switch {
-	case o.Died != "" && len(j.Survivors) == 0:
-		// Its peer has nobody to log in to: G is not at rest as B was.
+	case o.Died != "" && (len(j.Survivors) == 0 || !r.Fault.Bit || r.Fault.Exposures == 0):
+		// Its peer has nobody to log in to: G is not at rest as B was. What it still holds
+		// is no leak of a fault that nothing went through.
 		j.Verdict = record.Dead
 		j.Reason = o.Died
 	case !r.Fault.Bit:
@@ -122,6 +123,14 @@ func Judge(r Round) record.Judgement {
 	case o.Returned > r.Window.Deadline:
 		j.Verdict = late(o.Returned, r.Window.Deadline, inWindow(o))
 		j.Reason = fmt.Sprintf("all is gone %.3g s after %s, but the deadline was %.3g s", o.Returned, r.Fault.Name, r.Window.Deadline)
+	case o.Returned < 0 && !r.Window.Survive:
+		// The last look still saw it, and snapshot F, a moment later, did not.
+		j.Verdict = late(r.Window.Last, r.Window.Deadline, inWindow(o))
+		j.Reason = fmt.Sprintf("something was still held %.3g s after %s, and gone a moment later; the deadline was %.3g s", r.Window.Last, r.Fault.Name, r.Window.Deadline)
+	case o.SettledAfter < 0:
+		// G is one moment of a process whose counts still moved: it proves nothing.
+		j.Verdict = record.Inconclusive
+		j.Reason = fmt.Sprintf("not at rest %.3g s after the visitors had left", r.Settle.Last)
 	case o.SettledAfter > r.Settle.Deadline:
 		j.Verdict = late(o.SettledAfter, r.Settle.Deadline, afterHeal(o))
 		j.Reason = fmt.Sprintf("back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", o.SettledAfter, r.Settle.Deadline)

@@ -117,6 +117,14 @@ func TestJudge(t *testing.T) {
 		says    []string // in reason, where and why
 	}{
 		{"healthy", func(*Round) {}, record.Pass, []string{"2 connections went through cable pulled"}},
+		{"held at T2, gone a moment later", func(r *Round) { r.Outcome.Returned = -1 },
+			record.Late, []string{"something was still held 15 s after cable pulled"}},
+		{"never at rest after the heal", func(r *Round) { r.Outcome.SettledAfter = -1 },
+			record.Inconclusive, []string{"not at rest"}},
+		{"a process died by itself, what its peer holds went through no fault", func(r *Round) {
+			r.Outcome.Died, r.Fault.Bit = "the client ended by itself", false
+			r.Processes[0].F = r.Processes[0].E
+		}, record.Dead, []string{"the client ended by itself"}},
 		{"reconnected inside the window", func(r *Round) {
 			r.Processes[0].F = holdings(6, session(8, 208, 28, "2"))
 		}, record.Pass, nil},
