@@ -105,6 +105,9 @@ func Judge(r Round) record.Judgement {
 	case r.Window.Survive && o.First >= 0:
 		j.Verdict = unless(inWindow(o) > starving, record.Dead)
 		j.Reason = fmt.Sprintf("a connection was given up %.3g s after %s, which a healthy one survives", o.First, r.Fault.Name)
+	case r.Window.Survive && lost(r) > 0:
+		j.Verdict = unless(inWindow(o) > starving, record.Dead)
+		j.Reason = fmt.Sprintf("%s gone when %s had been survived", plural(lost(r), "connection"), r.Fault.Name)
 	case o.Broken != "":
 		j.Verdict = record.Dead
 		j.Reason = o.Broken
@@ -183,6 +186,27 @@ func survivors(r Round, p Snapshots) []record.Survivor {
 		return nil
 	}
 	return Survivors(r.Fault, p.B, p.E, p.F)
+}
+
+// lost counts the exposed connections of living processes that snapshot F has not any
+// more, although the fault was to be survived.
+func lost(r Round) int {
+	n := 0
+	for _, p := range r.Processes {
+		if p.E.PID != p.F.PID {
+			continue
+		}
+		held := map[uint64]bool{}
+		for _, d := range p.F.FDs {
+			held[d.Inode] = true
+		}
+		for _, c := range Exposed(r.Fault, p.B, p.E) {
+			if !held[c.Inode] {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func unserved(s record.Service) bool { return !s.OK }

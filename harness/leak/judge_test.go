@@ -188,6 +188,13 @@ func TestJudge(t *testing.T) {
 			r.Processes[0].F = r.Processes[0].E
 			r.Outcome.First, r.Outcome.Returned = 5, -1
 		}, record.Dead, []string{"which a healthy one survives"}},
+		{"lost between the last look and F", func(r *Round) {
+			p := &r.Processes[0]
+			r.Window.Survive = true
+			p.F = holdings(6, session(8, 108, 18, "1")) // the visitor is gone
+			p.G = p.B
+			r.Outcome.First, r.Outcome.Returned = -1, -1
+		}, record.Dead, []string{"1 connection gone when cable pulled had been survived"}},
 		{"nobody gave up", func(r *Round) { r.Outcome.First = -1 }, record.Pass, nil},
 		{"the file lies about the sockets", func(r *Round) {
 			tell(r, record.Options{Protocol: 6, Keepalive: true, KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 50})

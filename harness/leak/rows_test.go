@@ -129,6 +129,10 @@ func TestSurvivable(t *testing.T) {
 		if w := WindowOf(Stated(testSettings, x), x); !w.Survive || w.Upper != 5 || w.Deadline != 5+Slack {
 			t.Errorf("%s: %+v", class, w)
 		}
+		// Without any bound they are watched all the same.
+		if w := WindowOf(Stated(record.Settings{}, x), x); !w.Survive || w.Upper != never || w.Deadline != watched {
+			t.Errorf("%s, no detector: %+v", class, w)
+		}
 	}
 }
 

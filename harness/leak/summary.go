@@ -21,6 +21,16 @@ func Summarize(events []record.Event) record.Summary {
 	cycles := map[string]int{}
 	bySpec := map[string]record.Verdict{}
 	var seen []string
+	count := func(id string, v record.Verdict) {
+		all = append(all, v)
+		if old, ok := bySpec[id]; ok {
+			v = Worst(old, v)
+		} else {
+			seen = append(seen, id)
+		}
+		bySpec[id] = v
+	}
+	names := map[string]string{}
 	for _, e := range events {
 		switch {
 		case e.Run != nil:
@@ -28,13 +38,7 @@ func Summarize(events []record.Event) record.Summary {
 			required = e.Run.Require
 		case e.Verdict != nil:
 			v := e.Verdict
-			all = append(all, v.Verdict)
-			if old, ok := bySpec[e.Spec]; !ok {
-				seen = append(seen, e.Spec)
-				bySpec[e.Spec] = v.Verdict
-			} else {
-				bySpec[e.Spec] = Worst(old, v.Verdict)
-			}
+			count(e.Spec, v.Verdict)
 			if v.Verdict != record.Skipped && v.Verdict != record.Inconclusive {
 				s.Exposures += v.Exposures
 				s.FaultEvents += v.FaultEvents
@@ -45,6 +49,13 @@ func Summarize(events []record.Event) record.Summary {
 			}
 			if first == nil || order[v.Verdict] > order[first.Verdict] {
 				first = v
+			}
+		case e.Begin != nil:
+			names[e.Spec] = e.Begin.Name
+		case e.End != nil && unexplained(*e.End, bySpec[e.Spec]):
+			count(e.Spec, record.Inconclusive)
+			if first == nil || order[record.Inconclusive] > order[first.Verdict] {
+				first = &record.Judgement{Verdict: record.Inconclusive, Reason: fmt.Sprintf("%q %s, and no verdict says why: %s", names[e.Spec], e.End.State, e.End.Failure)}
 			}
 		case e.Check != nil && !e.Check.OK:
 			failedCheck = e.Check.Error
@@ -94,6 +105,17 @@ func Summarize(events []record.Event) record.Summary {
 		s.Reason = first.Reason
 	}
 	return s
+}
+
+// unexplained says whether a spec ended otherwise than its verdict tells: it failed, timed
+// out or panicked without one, or after a PASS. One that was interrupted was stopped by
+// its user.
+func unexplained(e record.End, v record.Verdict) bool {
+	switch e.State {
+	case "passed", "skipped", "pending", "interrupted":
+		return false
+	}
+	return v == "" || v == record.Pass || v == record.Skipped
 }
 
 // Limits are the bounds that n clean exposures and m clean fault events give:

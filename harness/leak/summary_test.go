@@ -80,6 +80,25 @@ func TestSummarize(t *testing.T) {
 	if s = Summarize(append(slices.Clone(clean), blind, verdict("4-1", 0, record.Leak, 1))); s.Verdict != record.Leak {
 		t.Errorf("summary of a leak seen by a blind detector is %+v", s)
 	}
+	// A spec that ended badly, without a verdict or after a PASS, is no part of a pass.
+	ended := func(spec, state string) record.Event {
+		return record.Event{Kind: record.KindEnd, Spec: spec, End: &record.End{State: state, Failure: "it took too long"}}
+	}
+	for _, c := range []struct {
+		spec, state string
+		want        record.Verdict
+	}{
+		{"5-1", "timedout", record.Inconclusive}, {"5-1", "panicked", record.Inconclusive}, {"1-1", "failed", record.Inconclusive},
+		{"1-1", "passed", record.Pass}, {"2-1", "skipped", record.Pass}, {"5-1", "interrupted", record.Pass},
+	} {
+		s := Summarize(append(slices.Clone(clean), ended(c.spec, c.state)))
+		if s.Verdict != c.want || s.ExitCode != ExitCode(c.want) || (c.want != record.Pass && !strings.Contains(s.Reason, "it took too long")) {
+			t.Errorf("a spec that ended %s: %s, exit %d, %q, want %s", c.state, s.Verdict, s.ExitCode, s.Reason, c.want)
+		}
+	}
+	if s := Summarize(append(slices.Clone(clean), verdict("4-1", 0, record.Leak, 1), ended("4-1", "failed"))); s.Verdict != record.Leak {
+		t.Errorf("a leak whose spec failed, as it must: %+v", s)
+	}
 	if s = Summarize(nil); s.Verdict != record.Inconclusive || s.ExitCode != 3 {
 		t.Errorf("summary of nothing is %+v", s)
 	}

@@ -20,6 +20,10 @@ const never = -1.0
 // counts as none, or one story would take longer than all others together.
 const Patience = 600.0
 
+// watched is for how long connections that no detector bounds are watched when they must
+// survive: what gives them up cannot be foreseen. Seconds.
+const watched = 10.0
+
 // Exposure says which connections go through a fault, and in which state.
 type Exposure struct {
 	Class record.Class
@@ -57,6 +61,9 @@ func WindowOf(groups []Group, x Exposure) record.Window {
 		x.Class = record.Silent
 		w = WindowOf(groups, x)
 		w.Survive = true
+		if w.Upper == never {
+			w.Deadline = watched
+		}
 		return w
 	case record.OneWay:
 		return oneWay(groups, x)
