@@ -134,5 +134,18 @@ func (o *Origin) socket(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	defer c.CloseNow()
-	o.serve(websocket.NetConn(context.Background(), c, websocket.MessageBinary))
+	rw := websocket.NetConn(context.Background(), c, websocket.MessageBinary)
+	o.serve(readWriter{unmasked{rw}, rw})
+}
+
+// unmasked leaves out what comes with an error: of a frame that the end of its
+// connection has cut off, the library gives the bytes as they came, still masked.
+type unmasked struct{ io.Reader }
+
+func (u unmasked) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }

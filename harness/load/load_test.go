@@ -184,6 +184,42 @@ func TestCorruptUpload(t *testing.T) {
 	}
 }
 
+// The end of a connection may cut a frame off: what came of it is no wrong byte.
+func TestCutFrameIsNotCorrupt(t *testing.T) {
+	clean(t)
+	o, address := origin(t)
+	v := Visit{Protocol: WebSocket, Seed: 7, Flow: Upload, Address: address[WebSocket]}
+	w, err := connect(soon(t), direct, v, exchange{there: first, hold: true, flow: v.Flow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	s := newStream(v.Seed)
+	if err := w.send(s, first); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.receive(newChecker(v.Seed), first); err != nil {
+		t.Fatal(err)
+	}
+	part := make([]byte, 100)
+	s.next(part)
+	mask := [4]byte{1, 2, 3, 4}
+	for i := range part {
+		part[i] ^= mask[i%4]
+	}
+	frame := append([]byte{0x82, 0x80 | 126, chunk >> 8, chunk & 0xff}, mask[:]...) // RFC 6455, section 5.2
+	if _, err := w.raw.Write(append(frame, part...)); err != nil {
+		t.Fatal(err)
+	}
+	w.close()
+	if !eventually(func() bool { return o.Conns() == 0 }) {
+		t.Errorf("the origin still holds %d connections", o.Conns())
+	}
+	if err := o.Err(); err != nil {
+		t.Errorf("Err() = %v, want none", err)
+	}
+}
+
 // A wrong byte in the first round, and in a whole visit, on either way.
 func TestCorruptByteBeforeOpenReturns(t *testing.T) {
 	for _, p := range protocols {
