@@ -1,7 +1,6 @@
 package leak
 
 import (
-	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -283,43 +282,6 @@ func where(j record.Judgement) string {
 	if len(j.Survivors) > 0 {
 		s := j.Survivors[0]
 		return fmt.Sprintf("%s: pid %d, fd %d", s.Role, s.PID, s.FD.Number)
-	}
-	return ""
-}
-
-// held names a descriptor that is in G and was not in B, of a process that has too
-// many: a socket that is no living connection before the rest, of those the one with
-// the lowest number. "" if there is none.
-func held(processes []Snapshots) string {
-	for _, p := range processes {
-		rows, _ := p.Excesses()
-		if !slices.ContainsFunc(rows, func(r record.Row) bool { return !r.OK && r.Unit == "" }) {
-			continue
-		}
-		before, sockets := map[uint64]bool{}, map[uint64]record.Socket{}
-		for _, d := range p.B.FDs {
-			before[d.Inode] = true
-		}
-		for _, c := range p.G.Sockets {
-			sockets[c.Inode] = c
-		}
-		rest, living := "", ""
-		for _, d := range p.G.FDs {
-			c, ok := sockets[d.Inode]
-			switch {
-			case before[d.Inode]:
-			case ok && c.State == "ESTABLISHED": // likely the new session
-				living = cmp.Or(living, fmt.Sprintf("%s: pid %d, fd %d, %s -> %s", p.G.Role, p.G.PID, d.Number, c.Local, c.Remote))
-			case ok:
-				return fmt.Sprintf("%s: pid %d, fd %d, %s -> %s %s", p.G.Role, p.G.PID, d.Number, c.Local, c.Remote, c.State)
-			default:
-				rest = cmp.Or(rest, fmt.Sprintf("%s: pid %d, fd %d, %s", p.G.Role, p.G.PID, d.Number, d.Target))
-			}
-		}
-		rest = cmp.Or(rest, living)
-		if rest != "" {
-			return rest
-		}
 	}
 	return ""
 }

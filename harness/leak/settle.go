@@ -13,7 +13,7 @@ import (
 // successor in the same role, with the same logins and sessions: the table back
 // to baseline, and the stack signatures of which there are more. Signatures are
 // never netted against each other: one more of one and one less of another is an
-// excess. e gives the table's peak, f its window's end.
+// excess. Nor are kinds of descriptors. e gives the table's peak, f its window's end.
 func Excesses(b, e, f, g record.Sample) ([]record.Row, []record.Excess) {
 	excess := signatures(b, g)
 	row := func(resource string, count func(record.Sample) int) record.Row {
@@ -33,7 +33,9 @@ func Excesses(b, e, f, g record.Sample) ([]record.Row, []record.Excess) {
 	if len(b.Groups) == 0 {
 		goroutines.Note = "not observed: the target offers no pprof"
 	}
-	rows := []record.Row{goroutines, row("fds", func(s record.Sample) int { return len(s.FDs) })}
+	fds := row("fds", func(s record.Sample) int { return len(s.FDs) })
+	judgeDescriptors(&fds, b, g)
+	rows := []record.Row{goroutines, fds}
 	for _, state := range states(b, e, f, g) {
 		rows = append(rows, row("sockets "+state, func(s record.Sample) int { return inState(s, state) }))
 	}
@@ -190,7 +192,7 @@ func states(samples ...record.Sample) []string {
 // Alike says whether two samples of one process, taken one after the other, show
 // the same counts: it is quiescent if they are.
 func Alike(x, y record.Sample) bool {
-	if x.PID != y.PID || len(x.FDs) != len(y.FDs) || len(x.Groups) != len(y.Groups) {
+	if x.PID != y.PID || len(x.Groups) != len(y.Groups) || !maps.Equal(descriptors(x), descriptors(y)) {
 		return false
 	}
 	count := map[string]int{}
@@ -219,5 +221,9 @@ func describe(r record.Row) string {
 	if r.Unit == "bytes" {
 		return fmt.Sprintf("%s %s +%.1f MiB", r.Role, r.Resource, r.Excess/(1<<20))
 	}
-	return fmt.Sprintf("%s %s +%.0f", r.Role, r.Resource, r.Excess)
+	text := fmt.Sprintf("%s %s +%.0f", r.Role, r.Resource, r.Excess)
+	if r.Resource == "fds" && r.Note != "" {
+		text += " (" + r.Note + ")"
+	}
+	return text
 }
