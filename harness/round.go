@@ -228,7 +228,7 @@ func (w *World) Attempt(n int, protocols ...load.Protocol) (served int) {
 		case err == nil:
 			served++
 		case errors.Is(err, load.ErrCorrupt):
-			w.round.outcome.Broken = fmt.Sprintf("a visitor that came during the fault got a wrong byte: %v", err)
+			w.round.outcome.Corrupt = fmt.Sprintf("a visitor that came during the fault got a wrong byte: %v", err)
 		}
 	}
 	return served

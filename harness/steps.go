@@ -317,10 +317,10 @@ func (w *World) endure() {
 		}
 	}
 	if err := w.origin.Err(); err != nil {
-		r.outcome.Broken = fmt.Sprintf("the origin got a wrong byte: %v", err)
+		r.outcome.Corrupt = fmt.Sprintf("the origin got a wrong byte: %v", err)
 	}
 	if r.busy() && r.load().Bytes == before {
-		r.outcome.Broken = fmt.Sprintf("no byte has come since %s was over", r.fault.Name)
+		r.outcome.Stalled = fmt.Sprintf("no byte has come since %s was over", r.fault.Name)
 	}
 	r.settled, r.passed = true, time.Now()
 	r.outcome.Waited = r.starved.Waited()
@@ -384,11 +384,11 @@ func (w *World) Heal() {
 	w.phase("healed", r.healedAt)
 	closeAll(r.visitors)
 	if err := w.origin.Err(); err != nil {
-		r.outcome.Broken = fmt.Sprintf("the origin got a wrong byte: %v", err)
+		r.outcome.Corrupt = fmt.Sprintf("the origin got a wrong byte: %v", err)
 	}
 	for _, v := range r.visitors {
 		if err := v.Err(); errors.Is(err, load.ErrCorrupt) {
-			r.outcome.Broken = fmt.Sprintf("a %s visitor from %s got a wrong byte: %v", v.Visit().Protocol, v.Local(), err)
+			r.outcome.Corrupt = fmt.Sprintf("a %s visitor from %s got a wrong byte: %v", v.Visit().Protocol, v.Local(), err)
 		}
 	}
 }

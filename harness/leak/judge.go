@@ -58,12 +58,15 @@ func (s Snapshots) Excesses() ([]record.Row, []record.Excess) {
 
 // Judge says what a round proves.
 //
-// A fault that did not bite proves nothing, whatever else was seen. Otherwise the
-// worst finding decides: LEAK if something exposed is still held at the end of
+// A fault that did not bite proves nothing, but for a process that died by itself and a
+// wrong byte, which no fault excuses. Otherwise all that was found is weighed, and the
+// worst decides: LEAK if something exposed is still held at the end of
 // the window's grace, or if more is held after the heal than before; DEAD if the
 // target died, gave up a healthy connection, served wrong bytes, or does not serve
 // again; LATE if all is gone, but after the deadline. On a machine that starved, what
-// is late by no more than that is INCONCLUSIVE. So is what would be a PASS, if
+// is late by no more than that is INCONCLUSIVE, and so is what was given up too early
+// or flowed no more; a finding that starving does not explain stands beside it. So is
+// what would be a PASS, if nothing was judged, or if
 // the live sockets are not set as the target's file says: the window is that of the
 // sockets, but a file that is wrong about what can be read is not to be believed about what can't.
 func Judge(r Round) record.Judgement {
@@ -83,72 +86,13 @@ func Judge(r Round) record.Judgement {
 		j.Excess = append(j.Excess, excess...)
 	}
 	j.Differences = append(j.Differences, Contradictions(r.Settings, o)...)
-	switch {
-	case o.Died != "" && (len(j.Survivors) == 0 || !r.Fault.Bit || r.Fault.Exposures == 0):
-		// Its peer has nobody to log in to: G is not at rest as B was. What it still holds
-		// is no leak of a fault that nothing went through.
-		j.Verdict = record.Dead
-		j.Reason = o.Died
-	case !r.Fault.Bit:
-		j.Verdict = record.Inconclusive
-		j.Reason = fmt.Sprintf("the fault did not bite: %s: %s", r.Fault.Name, r.Fault.Witness)
-	case r.Fault.Exposures == 0:
-		j.Verdict = record.Inconclusive
-		j.Reason = fmt.Sprintf("no connection went through %s", r.Fault.Name)
-	case len(j.Survivors) > 0:
-		j.Verdict = record.Leak
-		j.Reason = fmt.Sprintf("%s outlived the window of %.3g s after %s", tally(j.Survivors), r.Window.Upper, r.Fault.Name)
-	case !back(j, slices.ContainsFunc(r.Services, unserved)):
-		j.Verdict = record.Leak
-		j.Reason = fmt.Sprintf("after %s was healed, %s", r.Fault.Name, shortfall(j))
-	case r.Window.Survive && o.First >= 0:
-		j.Verdict = unless(inWindow(o) > starving, record.Dead)
-		j.Reason = fmt.Sprintf("a connection was given up %.3g s after %s, which a healthy one survives", o.First, r.Fault.Name)
-	case r.Window.Survive && lost(r) > 0:
-		j.Verdict = unless(inWindow(o) > starving, record.Dead)
-		j.Reason = fmt.Sprintf("%s gone when %s had been survived", plural(lost(r), "connection"), r.Fault.Name)
-	case o.Broken != "":
-		j.Verdict = record.Dead
-		j.Reason = o.Broken
-	case o.First >= 0 && o.First < r.Window.Lower:
-		// What should have put the detector off may have waited.
-		j.Verdict = unless(inWindow(o) > starving && o.First >= r.Window.Lower-inWindow(o), record.Dead)
-		j.Reason = fmt.Sprintf("a connection was given up %.3g s after %s, but a healthy one must live for %.3g s", o.First, r.Fault.Name, r.Window.Lower)
-	case slices.ContainsFunc(r.Services, unserved):
-		s := r.Services[slices.IndexFunc(r.Services, unserved)]
-		j.Verdict = record.Dead
-		j.Reason = fmt.Sprintf("no service for the %s client within %.3g s after %s was healed: %s", s.Client, s.Limit, r.Fault.Name, s.Error)
-	case slices.ContainsFunc(r.Services, tardy):
-		s := r.Services[slices.IndexFunc(r.Services, tardy)]
-		j.Verdict = unless(afterHeal(o) > starving, record.Dead)
-		j.Reason = fmt.Sprintf("the %s client was served %.3g s after %s was healed, and not within %.3g s", s.Client, s.After, r.Fault.Name, s.Limit)
-	case o.Returned > r.Window.Deadline:
-		j.Verdict = late(o.Returned, r.Window.Deadline, inWindow(o))
-		j.Reason = fmt.Sprintf("all is gone %.3g s after %s, but the deadline was %.3g s", o.Returned, r.Fault.Name, r.Window.Deadline)
-	case o.Returned < 0 && !r.Window.Survive:
-		// The last look still saw it, and snapshot F, a moment later, did not.
-		j.Verdict = late(r.Window.Last, r.Window.Deadline, inWindow(o))
-		j.Reason = fmt.Sprintf("something was still held %.3g s after %s, and gone a moment later; the deadline was %.3g s", r.Window.Last, r.Fault.Name, r.Window.Deadline)
-	case o.SettledAfter < 0:
-		// G is one moment of a process whose counts still moved: it proves nothing.
-		j.Verdict = record.Inconclusive
-		j.Reason = fmt.Sprintf("not at rest %.3g s after the visitors had left", r.Settle.Last)
-	case o.SettledAfter > r.Settle.Deadline:
-		j.Verdict = late(o.SettledAfter, r.Settle.Deadline, afterHeal(o))
-		j.Reason = fmt.Sprintf("back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", o.SettledAfter, r.Settle.Deadline)
-	case slices.ContainsFunc(j.Differences, lies):
-		j.Verdict = record.Inconclusive
-		j.Reason = "the target's file belies its sockets: " + j.Differences[slices.IndexFunc(j.Differences, lies)].Reason
-	case r.Window.Survive:
-		j.Verdict = record.Pass
-		j.Reason = fmt.Sprintf("%d connections survived %s", r.Fault.Exposures, r.Fault.Name)
-	default:
-		j.Verdict = record.Pass
-		j.Reason = fmt.Sprintf("%d connections went through %s; the last was gone after %.1f s of the window of %.3g s", r.Fault.Exposures, r.Fault.Name, o.Returned, r.Window.Upper)
+	worst := finding{record.Pass, passed(r)}
+	for _, f := range findings(r, j) {
+		if order[f.verdict] > order[worst.verdict] {
+			worst = f
+		}
 	}
-	if j.Verdict == record.Pass && len(r.Services) == 0 {
-		j.Reason += "; service after the heal was not asked for"
-	}
+	j.Verdict, j.Reason = worst.verdict, worst.reason
 	if j.Verdict == record.Inconclusive && Starved(o) {
 		j.Reason += fmt.Sprintf("; the machine itself stood still for up to %.3g s", max(inWindow(o), afterHeal(o)))
 	}
@@ -159,6 +103,79 @@ func Judge(r Round) record.Judgement {
 		}
 	}
 	return j
+}
+
+// finding is one thing that is wrong with a round.
+type finding struct {
+	verdict record.Verdict
+	reason  string
+}
+
+// findings are all of them; of those that are equally bad, the one that says more comes
+// first.
+func findings(r Round, j record.Judgement) []finding {
+	o := r.Outcome
+	var found []finding
+	add := func(when bool, v record.Verdict, format string, args ...any) {
+		if when {
+			found = append(found, finding{v, fmt.Sprintf(format, args...)})
+		}
+	}
+	add(o.Died != "", record.Dead, "%s", o.Died)
+	add(o.Corrupt != "", record.Dead, "%s", o.Corrupt)
+	add(!r.Fault.Bit, record.Inconclusive, "the fault did not bite: %s: %s", r.Fault.Name, r.Fault.Witness)
+	add(r.Fault.Exposures == 0, record.Inconclusive, "no connection went through %s", r.Fault.Name)
+	if !r.Fault.Bit || r.Fault.Exposures == 0 {
+		return found
+	}
+	add(len(j.Survivors) > 0, record.Leak, "%s outlived the window of %.3g s after %s", tally(j.Survivors), r.Window.Upper, r.Fault.Name)
+	if o.Died != "" {
+		// Its peer has nobody to log in to: G is not at rest as B was.
+		return found
+	}
+	starved := inWindow(o) > starving
+	add(!back(j, slices.ContainsFunc(r.Services, unserved)), record.Leak, "after %s was healed, %s", r.Fault.Name, shortfall(j))
+	if r.Window.Survive {
+		add(o.First >= 0, unless(starved, record.Dead),
+			"a connection was given up %.3g s after %s, which a healthy one survives", o.First, r.Fault.Name)
+		add(lost(r) > 0, unless(starved, record.Dead),
+			"%s gone when %s had been survived", plural(lost(r), "connection"), r.Fault.Name)
+	}
+	add(o.Broken != "", record.Dead, "%s", o.Broken)
+	add(o.Stalled != "", unless(starved, record.Dead), "%s", o.Stalled)
+	// What should have put the detector off may have waited.
+	add(!r.Window.Survive && o.First >= 0 && o.First < r.Window.Lower, unless(starved && o.First >= r.Window.Lower-inWindow(o), record.Dead),
+		"a connection was given up %.3g s after %s, but a healthy one must live for %.3g s", o.First, r.Fault.Name, r.Window.Lower)
+	for _, s := range r.Services {
+		add(unserved(s), record.Dead, "no service for the %s client within %.3g s after %s was healed: %s", s.Client, s.Limit, r.Fault.Name, s.Error)
+		add(tardy(s), unless(afterHeal(o) > starving, record.Dead),
+			"the %s client was served %.3g s after %s was healed, and not within %.3g s", s.Client, s.After, r.Fault.Name, s.Limit)
+	}
+	add(o.Returned > r.Window.Deadline, late(o.Returned, r.Window.Deadline, inWindow(o)),
+		"all is gone %.3g s after %s, but the deadline was %.3g s", o.Returned, r.Fault.Name, r.Window.Deadline)
+	// The last look still saw it, and snapshot F, a moment later, did not.
+	add(o.Returned < 0 && !r.Window.Survive && len(j.Survivors) == 0, late(r.Window.Last, r.Window.Deadline, inWindow(o)),
+		"something was still held %.3g s after %s, and gone a moment later; the deadline was %.3g s", r.Window.Last, r.Fault.Name, r.Window.Deadline)
+	// G is one moment of a process whose counts still moved: it proves nothing.
+	add(o.SettledAfter < 0, record.Inconclusive, "not at rest %.3g s after the visitors had left", r.Settle.Last)
+	add(o.SettledAfter > r.Settle.Deadline, late(o.SettledAfter, r.Settle.Deadline, afterHeal(o)),
+		"back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", o.SettledAfter, r.Settle.Deadline)
+	if i := slices.IndexFunc(j.Differences, lies); i >= 0 {
+		add(true, record.Inconclusive, "the target's file belies its sockets: %s", j.Differences[i].Reason)
+	}
+	return found
+}
+
+// passed is what a round without any finding proves.
+func passed(r Round) string {
+	text := fmt.Sprintf("%d connections went through %s; the last was gone after %.1f s of the window of %.3g s", r.Fault.Exposures, r.Fault.Name, r.Outcome.Returned, r.Window.Upper)
+	if r.Window.Survive {
+		text = fmt.Sprintf("%d connections survived %s", r.Fault.Exposures, r.Fault.Name)
+	}
+	if len(r.Services) == 0 {
+		text += "; service after the heal was not asked for"
+	}
+	return text
 }
 
 // late is the verdict on what came after its deadline, on a machine that let ready

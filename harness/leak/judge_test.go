@@ -164,7 +164,35 @@ func TestJudge(t *testing.T) {
 		{"no service", func(r *Round) {
 			r.Services[1] = record.Service{Client: "new", Limit: 9, Error: "connection refused"}
 		}, record.Dead, []string{"no service for the new client within 9 s", "connection refused"}},
-		{"wrong byte", func(r *Round) { r.Outcome.Broken = "wrong byte at offset 7" }, record.Dead, []string{"offset 7"}},
+		{"wrong byte", func(r *Round) { r.Outcome.Corrupt = "wrong byte at offset 7" }, record.Dead, []string{"offset 7"}},
+		{"lost before the fault", func(r *Round) { r.Outcome.Broken = "a visitor lost its connection" }, record.Dead, []string{"lost its connection"}},
+		{"a wrong byte on a machine that stood still, beside a connection that was given up", func(r *Round) {
+			r.Outcome.Corrupt, r.Outcome.Waited, r.Outcome.First = "wrong byte at offset 7", 8, 1
+			r.Window.Survive = true
+		}, record.Dead, []string{"offset 7"}},
+		{"a wrong byte, and the fault did not bite", func(r *Round) { r.Outcome.Corrupt, r.Fault.Bit = "wrong byte at offset 7", false }, record.Dead, []string{"offset 7"}},
+		{"a wrong byte and a leak", func(r *Round) {
+			r.Outcome.Corrupt = "wrong byte at offset 7"
+			r.Processes[0].F = holdings(15, descriptor(8, 108))
+		}, record.Leak, nil},
+		{"nothing flows any more", func(r *Round) { r.Outcome.Stalled = "no byte has come" }, record.Dead, []string{"no byte"}},
+		{"nothing flows any more, on a machine that stood still", func(r *Round) { r.Outcome.Stalled, r.Outcome.Waited = "no byte has come", 1 }, record.Inconclusive, []string{"no byte", "stood still"}},
+		{"given up early by what the machine waited, and then no service", func(r *Round) {
+			r.Outcome.First, r.Outcome.Waited = r.Window.Lower-0.3, 0.8
+			r.Services[1] = record.Service{Client: "new", Limit: 9, Error: "connection refused"}
+		}, record.Dead, []string{"no service for the new client"}},
+		{"given up in a flap on a machine that stood still, and then no service", func(r *Round) {
+			r.Window.Survive, r.Processes[0].F = true, r.Processes[0].E
+			r.Outcome.First, r.Outcome.Waited = 2, 0.8
+			r.Services[0] = record.Service{Client: "returning", Limit: 9, Error: "connection refused"}
+		}, record.Dead, []string{"no service for the returning client"}},
+		{"one client was served late by what the machine waited, the other not at all", func(r *Round) {
+			r.Services[0].After, r.Outcome.WaitedAfter = r.Services[0].Limit+1, 2
+			r.Services[1] = record.Service{Client: "new", Limit: 9, Error: "connection refused"}
+		}, record.Dead, []string{"no service for the new client"}},
+		{"late in the window by what the machine waited, and late to settle on its own", func(r *Round) {
+			r.Outcome.Returned, r.Outcome.Waited, r.Outcome.SettledAfter = 6.8, 0.8, 7
+		}, record.Late, []string{"back at the baseline"}},
 		{"died", func(r *Round) { r.Outcome.Died = "the server ended by itself: exit status 2" }, record.Dead, []string{"by itself"}},
 		{"late", func(r *Round) { r.Outcome.Returned = 6.2 }, record.Late, []string{"6.2 s", "deadline was 6.1 s"}},
 		{"late, on a machine that waited a little", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved = 6.2, 0.4 }, record.Late, nil},

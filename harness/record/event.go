@@ -316,10 +316,14 @@ type Outcome struct {
 	// snapshot E until Returned; WaitedAfter the same from the heal to snapshot G.
 	Waited      float64 `json:"waited"`
 	WaitedAfter float64 `json:"waited_after"`
-	// Broken is what visitors saw that no fault explains; Died the process that
-	// ended by itself. Empty if all is well.
-	Broken string `json:"broken,omitempty"`
-	Died   string `json:"died,omitempty"`
+	// Corrupt is a wrong byte that a visitor or the origin got; Broken a connection that
+	// was lost before the fault; Stalled data that flowed no more when the fault was over,
+	// which a machine that stands still can do, too; Died the process that ended by itself.
+	// Empty if all is well.
+	Corrupt string `json:"corrupt,omitempty"`
+	Broken  string `json:"broken,omitempty"`
+	Stalled string `json:"stalled,omitempty"`
+	Died    string `json:"died,omitempty"`
 }
 
 // Evidence is what was kept, beside the record, of a round that was no PASS.
