@@ -204,6 +204,9 @@ func statable(path string) bool {
 	return err == nil
 }
 
+// suiteFlags are those of the stories themselves that change what they do.
+var suiteFlags = []string{"soak", "schedule", "steps"}
+
 // replay is the command that runs the spec with this text again; for "" all that
 // this run was asked for.
 func replay(text, target, mutant string) string {
@@ -231,8 +234,10 @@ func replay(text, target, mutant string) string {
 	if rel := relative(shared.Root, target); rel != DefaultTarget {
 		own = append(own, "-target="+rel)
 	}
-	if f := flag.Lookup("soak"); f != nil && f.Value.String() != f.DefValue {
-		own = append(own, "-soak="+f.Value.String())
+	for _, name := range suiteFlags {
+		if f := flag.Lookup(name); f != nil && f.Value.String() != f.DefValue {
+			own = append(own, "-"+name+"="+f.Value.String())
+		}
 	}
 	if own != nil {
 		b.WriteString(" -- " + strings.Join(own, " "))

@@ -126,7 +126,7 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 			}
 			s := r.snapshots[p.Role]
 			s.G = g
-			if r.outcome.Returned >= 0 || r.window.Survive { // else it is a leak already, and will not be back
+			if r.outcome.Returned >= 0 || r.window.Survive || r.window.May { // else it is a leak already, and will not be back
 				rows, _ := s.Excesses()
 				for _, row := range rows {
 					back = back && row.OK

@@ -52,7 +52,7 @@ func (r *round) faultViews() []faultView {
 			v.Exposures = fmt.Sprint(f.it.Exposures)
 		}
 	}
-	return list
+	return append(list, r.stepViews()...)
 }
 
 // processViews lists the changes in the processes' lives, with the last output

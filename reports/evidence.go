@@ -33,16 +33,22 @@ func (sp *spec) evidence() []evidenceView {
 				if f.Cut {
 					file.Size += ", its last part only"
 				}
-				// A record comes from anywhere: only a plain path below the run's folder is a link.
-				if to := path.Join(e.it.Dir, f.Name); filepath.IsLocal(to) && !strings.ContainsAny(to, ":\\") {
-					file.Link = "./" + to
-				}
+				file.Link = localLink(path.Join(e.it.Dir, f.Name))
 				v.Files = append(v.Files, file)
 			}
 			list = append(list, v)
 		}
 	}
 	return list
+}
+
+// localLink is a link to a file of the run's folder. A record comes from anywhere: only a
+// plain path below that folder is one, else it is "".
+func localLink(to string) string {
+	if to == "" || !filepath.IsLocal(to) || strings.ContainsAny(to, ":\\") {
+		return ""
+	}
+	return "./" + to
 }
 
 // evidenceWords sums up what was kept.

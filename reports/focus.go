@@ -88,7 +88,7 @@ func (r *round) freed() string {
 		return ""
 	}
 	o, w := r.outcomes[len(r.outcomes)-1].it, r.windows[len(r.windows)-1].it
-	if w.Survive {
+	if w.Survive || w.May {
 		return ""
 	}
 	var parts []string

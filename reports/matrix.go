@@ -119,6 +119,12 @@ func (t *tried) row(traffic []string) matrixRow {
 	survived := slices.ContainsFunc(t.rounds, func(r *round) bool {
 		return slices.ContainsFunc(r.windows, func(w timed[record.Window]) bool { return w.it.Survive })
 	})
+	may := slices.ContainsFunc(t.rounds, func(r *round) bool {
+		return slices.ContainsFunc(r.windows, func(w timed[record.Window]) bool { return w.it.May })
+	})
+	if may {
+		row.Slowest = "some may live"
+	}
 	if survived {
 		row.Slowest, row.Window = "none may go", "–"
 	}

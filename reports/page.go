@@ -77,6 +77,7 @@ type page struct {
 	FocusTitle, FocusNote string
 	Focus                 *section        // the round that decides, or the closest call
 	Statements            []statementView // of the run over all its cycles
+	Shrunk                []shrunkView
 	Soaks                 []section
 	Matrix                *matrixView
 	Skipped               []fact
@@ -143,6 +144,7 @@ func pageHTML(s *story) ([]byte, error) {
 		}
 		p.Statements = append(p.Statements, v)
 	}
+	p.Shrunk = s.shrunkViews()
 	p.Matrix = s.matrix()
 	p.environment(s)
 	p.hidden(s)

@@ -19,6 +19,7 @@ type story struct {
 	specs   []*spec // in the order of their first events
 	checks  []record.Check
 	finish  []record.Finish
+	shrunk  []record.Shrunk
 	cut     bool // the record ended in the middle of a line
 	summary record.Summary
 }
@@ -50,6 +51,7 @@ type round struct {
 	services    []timed[record.Service]
 	outcomes    []timed[record.Outcome]
 	evidence    []timed[record.Evidence]
+	schedule    *record.Schedule // as it was played, or was to be
 	readings    []timed[record.Reading]
 	judgements  []record.Judgement
 	verdict     record.Verdict
@@ -81,6 +83,9 @@ func tell(events []record.Event, cut bool) *story {
 			continue
 		case e.Finish != nil:
 			s.finish = append(s.finish, *e.Finish)
+			continue
+		case e.Shrunk != nil:
+			s.shrunk = append(s.shrunk, *e.Shrunk)
 			continue
 		}
 		if e.Verdict != nil {
@@ -166,6 +171,8 @@ func (sp *spec) add(e *record.Event) {
 		r.outcomes = append(r.outcomes, timed[record.Outcome]{e.At, *e.Outcome})
 	case e.Reading != nil:
 		r.readings = append(r.readings, timed[record.Reading]{e.At, *e.Reading})
+	case e.Schedule != nil:
+		r.schedule = e.Schedule
 	case e.Evidence != nil:
 		r.evidence = append(r.evidence, timed[record.Evidence]{e.At, *e.Evidence})
 	case e.Verdict != nil:

@@ -154,7 +154,7 @@ func findings(r Round, j record.Judgement) []finding {
 	add(o.Returned > r.Window.Deadline, late(o.Returned, r.Window.Deadline, inWindow(o)),
 		"all is gone %.3g s after %s, but the deadline was %.3g s", o.Returned, r.Fault.Name, r.Window.Deadline)
 	// The last look still saw it, and snapshot F, a moment later, did not.
-	add(o.Returned < 0 && !r.Window.Survive && len(j.Survivors) == 0, late(r.Window.Last, r.Window.Deadline, inWindow(o)),
+	add(o.Returned < 0 && !r.Window.Survive && !r.Window.May && len(j.Survivors) == 0, late(r.Window.Last, r.Window.Deadline, inWindow(o)),
 		"something was still held %.3g s after %s, and gone a moment later; the deadline was %.3g s", r.Window.Last, r.Fault.Name, r.Window.Deadline)
 	// G is one moment of a process whose counts still moved: it proves nothing.
 	add(o.SettledAfter < 0, record.Inconclusive, "not at rest %.3g s after the visitors had left", r.Settle.Last)
@@ -169,7 +169,10 @@ func findings(r Round, j record.Judgement) []finding {
 // passed is what a round without any finding proves.
 func passed(r Round) string {
 	text := fmt.Sprintf("%d connections went through %s; the last was gone after %.1f s of the window of %.3g s", r.Fault.Exposures, r.Fault.Name, r.Outcome.Returned, r.Window.Upper)
-	if r.Window.Survive {
+	switch {
+	case r.Window.May:
+		text = fmt.Sprintf("%d connections went through %s; %.3g s after its end all have left, and nothing is held", r.Fault.Exposures, r.Fault.Name, r.Window.Upper)
+	case r.Window.Survive:
 		text = fmt.Sprintf("%d connections survived %s", r.Fault.Exposures, r.Fault.Name)
 	}
 	if len(r.Services) == 0 {
@@ -196,9 +199,9 @@ func unless(starved bool, v record.Verdict) record.Verdict {
 // read do not.
 func lies(d record.Difference) bool { return d.Option != "" }
 
-// survivors of a process, none if the fault was to be survived.
+// survivors of a process, none if the fault was to be survived, or may have been.
 func survivors(r Round, p Snapshots) []record.Survivor {
-	if r.Window.Survive {
+	if r.Window.Survive || r.Window.May {
 		return nil
 	}
 	return Survivors(r.Fault, p.B, p.E, p.F)

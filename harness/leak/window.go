@@ -122,6 +122,25 @@ func WindowFor(file record.Settings, groups []Group, x Exposure) record.Window {
 	return w
 }
 
+// Mixed is the window of several faults together, from the end of the last: the widest of
+// theirs. What went through them may be gone then, or live; what is dead must be gone.
+// Upper is never if one of them has none.
+func Mixed(windows ...record.Window) record.Window {
+	w := record.Window{May: true, Slack: Slack}
+	for _, x := range windows {
+		if x.Upper == never {
+			w.Upper = never
+			return w
+		}
+		if x.Upper >= w.Upper {
+			w.Upper, w.Rows = x.Upper, x.Rows
+		}
+	}
+	w.Deadline = w.Upper + w.Slack
+	w.Last = w.Deadline
+	return w
+}
+
 // bounds are the group's detectors, with the index of the one that decides; -1 if none
 // has a bound. A window that the target's file gives stands in for a detector.
 func (g Group) bounds(x Exposure) ([]record.Bound, int) {

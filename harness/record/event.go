@@ -34,6 +34,8 @@ type Event struct {
 	Growth   *Growth    `json:"growth,omitempty"`
 	Check    *Check     `json:"check,omitempty"`
 	Evidence *Evidence  `json:"evidence,omitempty"`
+	Schedule *Schedule  `json:"schedule,omitempty"`
+	Shrunk   *Shrunk    `json:"shrunk,omitempty"`
 	Verdict  *Judgement `json:"verdict,omitempty"`
 	End      *End       `json:"end,omitempty"`
 	Finish   *Finish    `json:"finish,omitempty"`
@@ -58,6 +60,8 @@ const (
 	KindEvidence Kind = "evidence" // what was kept of a round that was no PASS
 	KindReading  Kind = "reading"  // one process at rest after a cycle: a point of each series
 	KindGrowth   Kind = "growth"   // where the heap grew, after an alarm
+	KindSchedule Kind = "schedule" // faults that overlap, before they are played and after
+	KindShrunk   Kind = "shrunk"   // a schedule that was made as small as it can be
 	KindVerdict  Kind = "verdict"  // the judge's word on a spec, or on a cycle of a soak
 	KindEnd      Kind = "end"      // a spec ended
 	KindFinish   Kind = "finish"   // the run ended
@@ -217,6 +221,8 @@ const (
 	Spared Class = "spared"
 	// Unfinished: a stranger's handshake never ends.
 	Unfinished Class = "unfinished"
+	// Mixed: several faults of several classes; connections may die of them, or live.
+	Mixed Class = "mixed"
 )
 
 // Fault is one phase of one fault.
@@ -252,8 +258,11 @@ type Window struct {
 	Lower    float64 `json:"lower"`    // a healthy connection must live this long
 	// Survive says that nothing may die of the fault: what is exposed must still be
 	// there at the deadline.
-	Survive bool    `json:"survive,omitempty"`
-	Rows    []Bound `json:"rows"`
+	Survive bool `json:"survive,omitempty"`
+	// May says that connections may die of the fault or live through it: only what is
+	// held when all have left again is judged.
+	May  bool    `json:"may,omitempty"`
+	Rows []Bound `json:"rows"`
 }
 
 // Bound is one detector's word on one class of sockets.

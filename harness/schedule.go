@@ -1,0 +1,244 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/load"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/harness/target"
+)
+
+// Draw draws a schedule of n steps from the suite's seed, of faults that the target has
+// a window for.
+func (w *World) Draw(n int) fault.Schedule {
+	return fault.Draw(uint64(w.suite.Seed), n, func(f record.Fault) bool {
+		x, some := mixedExposure(f)
+		return !some || leak.WindowFor(w.suite.Settings, leak.Stated(w.suite.Settings, x), x).Upper >= 0
+	})
+}
+
+// ReadSchedule reads a schedule from a file, as its user wrote the path: from the working
+// folder or from the main module.
+func (w *World) ReadSchedule(file string) fault.Schedule {
+	w.t.Helper()
+	path, err := targetPath(w.suite.Root, file)
+	if err != nil {
+		w.abort(err)
+	}
+	s, err := fault.ReadSchedule(path)
+	if err != nil {
+		w.abort(err)
+	}
+	return s
+}
+
+// mixedExposure is what may have to notice one fault of a schedule: with data in flight,
+// for other faults may leave some. It is false for a fault of which nothing dies.
+func mixedExposure(f record.Fault) (leak.Exposure, bool) {
+	r := round{fault: f, traffic: inFlight}
+	return r.exposure(), f.Class != record.Spared && f.Class != record.Flap
+}
+
+// Play takes snapshot E, plays a schedule, and lets the window of its last fault pass:
+// Inject and Settle in one. Visitors who are cut off meanwhile are followed by others.
+// Afterwards some connections may live and some must be gone, and nobody can say which:
+// what is judged is what is held when all have left.
+func (w *World) Play(s fault.Schedule) {
+	w.t.Helper()
+	r := w.round
+	if r.injected {
+		w.abort(errors.New("play: a round has one schedule, or one fault"))
+	}
+	if err := s.Check(); err != nil {
+		w.abort(fmt.Errorf("play schedule: %w", err))
+	}
+	w.faults++
+	r.fault = record.Fault{ID: w.faults, Name: fmt.Sprintf("a schedule of %d steps", len(s.Steps)), Place: "several places", Class: record.Mixed}
+	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
+	r.starved = StartStarvation()
+	w.expose()
+	w.boundMixed(s)
+	w.listen()
+	file := fmt.Sprintf("schedule-%s.yaml", w.id)
+	if err := s.Write(filepath.Join(w.suite.Dir, file)); err != nil {
+		w.abort(err)
+	}
+	told := record.Schedule{Seed: s.Seed, File: file, Steps: Steps(s)}
+	w.emit(record.Event{Kind: record.KindSchedule, Schedule: &told})
+	w.t.Logf("%s", s)
+
+	r.began, r.at, r.injected, r.events = time.Now(), time.Now(), true, len(s.Steps)
+	w.phase("injected", r.began)
+	visiting, leave := context.WithCancel(w.ctx)
+	crowd := w.follow(visiting)
+	played, err := s.Play(w.ctx, w.Lab, w.revive)
+	leave()
+	for v := range crowd {
+		r.visitors = append(r.visitors, v)
+	}
+	if err != nil {
+		w.abort(err)
+	}
+	bit := 0
+	for i, p := range played {
+		told.Steps[i].Bit, told.Steps[i].Saw = p.Bit, p.Saw
+		if p.Bit {
+			bit++
+		}
+		if errors.Is(p.Err, errors.ErrUnsupported) {
+			w.skip(fmt.Sprintf("step %d (%s): %v", i+1, s.Steps[i].Fault, p.Err))
+		}
+	}
+	told.Played = true
+	w.emit(record.Event{Kind: record.KindSchedule, Schedule: &told})
+	r.witness = func(context.Context) (string, bool, error) {
+		return fmt.Sprintf("%d of %d steps took effect", bit, len(s.Steps)), bit > 0, nil
+	}
+	r.at = time.Now()
+	w.look("witnessed")
+	w.outlast()
+}
+
+// boundMixed computes the window of a schedule, and skips the spec if a step has none.
+func (w *World) boundMixed(s fault.Schedule) {
+	w.t.Helper()
+	faults, err := s.Faults()
+	if err != nil {
+		w.abort(err)
+	}
+	var windows []record.Window
+	for _, f := range faults {
+		d := f.Describe()
+		if d.Ends != "" {
+			w.round.fault.Ends = d.Ends
+		}
+		x, some := mixedExposure(d)
+		if !some {
+			continue
+		}
+		d.Peers = w.Lab.Peers(lab.Place(d.Place))
+		groups := w.groups(x, func(s *leak.Snapshots) (record.Sample, []record.Socket) {
+			return s.E, leak.Exposed(d, s.B, s.E)
+		})
+		window := leak.WindowFor(w.suite.Settings, groups, x)
+		if window.Upper < 0 {
+			w.skip(fmt.Sprintf("nothing ends a connection in bounded time after %s at %s: in target %s %s",
+				d.Name, d.Place, w.suite.Target.Name, leak.Unbounded(groups, x)))
+		}
+		windows = append(windows, window)
+	}
+	w.round.window = leak.Mixed(windows...)
+	w.emit(record.Event{Kind: record.KindWindow, Window: &w.round.window})
+}
+
+// outlast lets the whole window pass, and takes snapshot F.
+func (w *World) outlast() {
+	w.t.Helper()
+	r := w.round
+	if err := pause(w.ctx, time.Until(r.at.Add(seconds(r.window.Deadline)))); err != nil {
+		w.t.Fatalf("settle: %v", err)
+	}
+	r.settled, r.passed = true, time.Now()
+	r.outcome.Waited = r.starved.Waited()
+	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
+	r.outcome.Noticed = w.noticed()
+	w.survey()
+}
+
+// revive starts a process again that a step has ended.
+func (w *World) revive(ctx context.Context, role string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, setUpTime, errors.New("it does not become ready"))
+	defer cancel()
+	p, start := w.Client, func() error { return errors.Join(w.Client.Observer.Close(), w.startClient(ctx)) }
+	if role == w.Server.Role {
+		p, start = w.Server, func() error { return w.restartServer(ctx) }
+	}
+	select { // a goodbye may take a while
+	case <-p.Exited():
+		return start()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// follow lets a visitor come for each that is cut off, until ctx ends. The channel gives
+// those that came, and is closed when no more come.
+func (w *World) follow(ctx context.Context) <-chan *load.Visitor {
+	routes, err := w.deployment.Routes(target.Returning)
+	if err != nil {
+		w.abort(err)
+	}
+	var visits []load.Visit // a seed for each that may come: they are counted by World alone
+	for range followers {
+		for _, v := range w.round.visitors {
+			visit := w.visitOf(v.Visit().Protocol, routes[string(v.Visit().Protocol)])
+			visit.Flow = v.Visit().Flow
+			visits = append(visits, visit)
+		}
+	}
+	came, n := make(chan *load.Visitor, len(visits)), len(w.round.visitors)
+	var seats sync.WaitGroup
+	for i, v := range w.round.visitors {
+		seats.Go(func() {
+			for k := i; k < len(visits); k += n {
+				select {
+				case <-v.Done():
+				case <-ctx.Done():
+					return
+				}
+				next, err := w.knock(ctx, visits[k])
+				if err != nil {
+					return
+				}
+				v = next
+				came <- v
+			}
+		})
+	}
+	go func() {
+		seats.Wait()
+		close(came)
+	}()
+	return came
+}
+
+// followers are how many visitors come, one after the other, for one that was cut off.
+const followers = 20
+
+// knock opens a visit, again and again until it succeeds or ctx ends.
+func (w *World) knock(ctx context.Context, visit load.Visit) (*load.Visitor, error) {
+	for {
+		once, cancel := context.WithTimeout(ctx, visitTime)
+		v, err := load.Open(once, w.Lab.Visitor.DialContext, visit)
+		cancel()
+		switch {
+		case err == nil:
+			return v, nil
+		case errors.Is(err, load.ErrCorrupt):
+			w.mu.Lock()
+			w.round.outcome.Corrupt = fmt.Sprintf("a visitor that came during the schedule got a wrong byte: %v", err)
+			w.mu.Unlock()
+			return nil, err
+		}
+		if err := pause(ctx, 2*poll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Steps are a schedule's as the record has them.
+func Steps(s fault.Schedule) []record.Step {
+	steps := make([]record.Step, len(s.Steps))
+	for i, x := range s.Steps {
+		steps[i] = record.Step{Fault: x.Fault, At: x.At, With: x.With, Start: x.Start.Seconds(), For: x.For.Seconds()}
+	}
+	return steps
+}
