@@ -91,9 +91,8 @@ func (s *session) status(name string, want SockOpts, streams bool) sessionStatus
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out.Streams, out.Draining = len(s.streams), s.away
+	out.QueuedIn, out.QueuedOut = s.heldIn, s.heldOut
 	for _, st := range s.streams {
-		out.QueuedOut += st.out.bytes
-		out.QueuedIn += st.in.bytes
 		if streams {
 			out.StreamList = append(out.StreamList, streamStatus{
 				ID: st.id, Kind: st.kind.String(), Visitor: st.visitor,

@@ -110,7 +110,7 @@ func TestSockOpts(t *testing.T) {
 			session.mu.Lock()
 			defer session.mu.Unlock()
 			for _, st := range session.streams {
-				if got, err := readSockOpts(st.conn); got != set.edge || err != nil {
+				if got, err := readSockOpts(st.conn.(*net.TCPConn)); got != set.edge || err != nil {
 					t.Errorf("visitor's socket has %+v, %v; want %+v", got, err, set.edge)
 				}
 			}

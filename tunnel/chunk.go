@@ -3,6 +3,8 @@ package tunnel
 import (
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/halfopen/halfopen/tunnel/wire"
 )
 
@@ -26,21 +28,39 @@ type chunk struct {
 // chunkSizes are the sizes there are. The longest holds the longest frame.
 var chunkSizes = [...]int{2 << 10, 16 << 10, wire.MaxFrame}
 
-var chunkPools [len(chunkSizes)]sync.Pool
+// smallChunks are the free chunks of all sizes but the longest. They go with the
+// garbage.
+var smallChunks [len(chunkSizes) - 1]sync.Pool
+
+// longChunks are the free ones of the longest size. A burst needs one a visitor,
+// and when it is over the collector, which has nothing to do in a tunnel that has
+// fallen idle, would leave them where they are. So only as many are kept as busy
+// sessions take turns with; the pages of the others go back to the kernel at once.
+var longChunks = make(chan *chunk, 16)
 
 // getChunk returns an empty chunk for n bytes, at most wire.MaxData.
 func getChunk(n int) *chunk {
-	for i, size := range chunkSizes {
-		if n <= size-wire.HeaderLen {
-			c, ok := chunkPools[i].Get().(*chunk)
-			if !ok {
-				c = &chunk{data: make([]byte, wire.HeaderLen, size)}
+	for i := range smallChunks {
+		if n <= chunkSizes[i]-wire.HeaderLen {
+			if c, ok := smallChunks[i].Get().(*chunk); ok {
+				return c
 			}
-			c.off = wire.HeaderLen
-			return c
+			return newChunk(chunkSizes[i])
 		}
 	}
-	panic("tunnel: chunk larger than a frame")
+	if n > wire.MaxData {
+		panic("tunnel: chunk larger than a frame")
+	}
+	select {
+	case c := <-longChunks:
+		return c
+	default:
+		return newChunk(wire.MaxFrame)
+	}
+}
+
+func newChunk(size int) *chunk {
+	return &chunk{data: make([]byte, wire.HeaderLen, size), off: wire.HeaderLen}
 }
 
 // chunkOf returns a chunk that holds a copy of p.
@@ -52,14 +72,25 @@ func chunkOf(p []byte) *chunk {
 
 // free gives the chunk back; the caller forgets it.
 func (c *chunk) free() {
-	for i, size := range chunkSizes {
-		if cap(c.data) == size {
-			c.data, c.followed, c.whole = c.data[:wire.HeaderLen], false, false
-			chunkPools[i].Put(c)
+	*c = chunk{data: c.data[:wire.HeaderLen], off: wire.HeaderLen}
+	for i := range smallChunks {
+		if cap(c.data) == chunkSizes[i] {
+			smallChunks[i].Put(c)
 			return
 		}
 	}
+	select {
+	case longChunks <- c:
+	default:
+		giveBack(c.data)
+	}
 }
+
+// giveBack returns the pages of p to the kernel: nobody looks at its bytes again, and
+// the collector will take the rest. p is an allocation of its own, longer than 32
+// KiB: such are aligned to 8 KiB. Where pages are larger it may fail, and then the
+// collector has to do all.
+func giveBack(p []byte) { _ = unix.Madvise(p[:cap(p)], unix.MADV_DONTNEED) }
 
 // fit returns the chunk, or a smaller one with the same bytes where that saves
 // memory.
@@ -88,6 +119,23 @@ func (c *chunk) frame(stream uint32) {
 type queue struct {
 	first, last *chunk
 	bytes       int
+	held        *int // the sum over all queues of a session and direction; nil for none
+}
+
+// count keeps both numbers.
+func (q *queue) count(n int) {
+	q.bytes += n
+	if q.held != nil {
+		*q.held += n
+	}
+}
+
+// detach takes all chunks out, for somebody who does not hold the session's mutex.
+func (q *queue) detach() queue {
+	all := queue{first: q.first, last: q.last, bytes: q.bytes}
+	q.count(-q.bytes)
+	q.first, q.last = nil, nil
+	return all
 }
 
 func (q *queue) push(c *chunk) {
@@ -97,7 +145,7 @@ func (q *queue) push(c *chunk) {
 		q.last.next = c
 	}
 	q.last = c
-	q.bytes += len(c.rest())
+	q.count(len(c.rest()))
 }
 
 // add appends a copy of p, into the last chunk if it fits there: many small
@@ -108,7 +156,7 @@ func (q *queue) add(p []byte) {
 		return
 	}
 	q.last.data = append(q.last.data, p...)
-	q.bytes += len(p)
+	q.count(len(p))
 }
 
 // fits says whether the last chunk has room for n bytes more.
@@ -123,7 +171,7 @@ func (q *queue) pop() *chunk {
 	if q.first == nil {
 		q.last = nil
 	}
-	q.bytes -= len(c.rest())
+	q.count(-len(c.rest()))
 	return c
 }
 
@@ -133,7 +181,7 @@ func (q *queue) unpop(c *chunk) {
 	if q.last == nil {
 		q.last = c
 	}
-	q.bytes += len(c.rest())
+	q.count(len(c.rest()))
 }
 
 // clear frees all.

@@ -66,7 +66,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		edgeOpts:    wanted(cfg.EdgeKeepAlive, cfg.EdgeUserTimeout),
 	}
 	c.room.most = int64(cfg.MaxStreams)
-	c.metrics = newMetrics(c.held, map[string]int{"sessions": cfg.Sessions, "streams": cfg.MaxStreams})
+	c.metrics = newMetrics(c.held, map[string]int{
+		"sessions": cfg.Sessions, "streams": cfg.MaxStreams,
+		"queued_in_bytes": cfg.MaxQueued << 20, "queued_out_bytes": cfg.MaxQueued << 20,
+	})
 	return c, nil
 }
 
@@ -186,6 +189,7 @@ func (c *Client) handshake(ctx context.Context, conn *net.TCPConn, slot uint8, k
 		welcome := wire.ParseWelcome(f.Payload)
 		s := newSession(roleClient, welcome.ID, secure, below, frames, c.cfg.Liveness, &c.room)
 		s.slot, s.serve = slot, c.serveOrigin
+		s.mostHeld = c.cfg.MaxQueued << 20
 		return s, welcome, nil
 	case wire.Refused:
 		code, text := wire.ParseReason(f.Payload)

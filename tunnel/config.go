@@ -186,6 +186,7 @@ type ServerConfig struct {
 	MaxPreAuth  int // connections that have not logged in yet, and request heads being read: 1024 each
 	MaxSessions int // sessions of one login, 16; at most 255
 	MaxStreams  int // streams of one login, 4096
+	MaxQueued   int // MiB that wait in one session in each direction, 64
 
 	Log *slog.Logger // slog.Default()
 }
@@ -206,6 +207,7 @@ func (c *ServerConfig) fill() error {
 	fallback(&c.MaxSessions, 16)
 	sessions(&wrong, "max-sessions", c.MaxSessions)
 	limit(&wrong, "max-streams", &c.MaxStreams, 4096)
+	limit(&wrong, "max-queued", &c.MaxQueued, defaultQueued>>20)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -245,6 +247,7 @@ type ClientConfig struct {
 
 	Sessions   int // TLS connections to the server that share the streams, 4
 	MaxStreams int // 4096
+	MaxQueued  int // MiB that wait in one session in each direction, 64
 
 	Log *slog.Logger // slog.Default()
 }
@@ -260,6 +263,7 @@ func (c *ClientConfig) fill() error {
 	fallback(&c.Sessions, 4)
 	sessions(&wrong, "sessions", c.Sessions)
 	limit(&wrong, "max-streams", &c.MaxStreams, 4096)
+	limit(&wrong, "max-queued", &c.MaxQueued, defaultQueued>>20)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

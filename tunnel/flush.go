@@ -3,7 +3,7 @@ package tunnel
 import (
 	"encoding/binary"
 	"errors"
-	"sync"
+	"runtime"
 	"time"
 
 	"github.com/halfopen/halfopen/tunnel/wire"
@@ -33,7 +33,28 @@ type piece struct {
 	plain int
 }
 
-var flushRooms = sync.Pool{New: func() any { return &flushRoom{} }}
+// flushRooms are free ones, as many as can be busy at once; like longChunks.
+var flushRooms = make(chan *flushRoom, max(2, runtime.GOMAXPROCS(0)))
+
+// sealedRoom holds a batch, and the frame that made it full, in records.
+const sealedRoom = (batch + wire.MaxFrame) / record * (record + tlsOverhead)
+
+func getFlushRoom() *flushRoom {
+	select {
+	case room := <-flushRooms:
+		return room
+	default:
+		return &flushRoom{sealed: make([]byte, 0, sealedRoom)}
+	}
+}
+
+func (room *flushRoom) free() {
+	select {
+	case flushRooms <- room:
+	default:
+		giveBack(room.sealed)
+	}
+}
 
 // flush sends PINGs and what nobody else flushes. It ends with the session.
 func (s *session) flush() {
@@ -97,8 +118,8 @@ func (s *session) startFlush() bool {
 // flushOnce writes one batch. It is false when there was nothing left to write,
 // or the session has ended: then nobody flushes any more.
 func (s *session) flushOnce() bool {
-	room := flushRooms.Get().(*flushRoom)
-	defer flushRooms.Put(room)
+	room := getFlushRoom()
+	defer room.free()
 	if !s.fill(room) {
 		return false
 	}
@@ -176,6 +197,7 @@ func (s *session) fill(room *flushRoom) bool {
 	if n := len(room.plain) - shared; n > 0 {
 		room.pieces = append(room.pieces, piece{plain: n})
 	}
+	s.easeLocked()
 	if len(room.pieces) == 0 {
 		s.flushing = false
 		return false
@@ -195,7 +217,7 @@ func (s *session) armWrite() bool {
 	if s.live.Flush != Off {
 		at = time.Now().Add(s.live.Flush)
 	}
-	if err := s.raw.SetWriteDeadline(at); err != nil {
+	if err := s.deadlines.SetWriteDeadline(at); err != nil {
 		s.endLocked(writeCause(err, s.live.Flush))
 		return false
 	}

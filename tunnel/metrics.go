@@ -35,10 +35,8 @@ func (h *held) add(s *session) {
 		h.Draining++
 	}
 	h.Streams += len(s.streams)
-	for _, st := range s.streams {
-		h.QueuedIn += st.in.bytes
-		h.QueueOut += st.out.bytes
-	}
+	h.QueuedIn += s.heldIn
+	h.QueueOut += s.heldOut
 }
 
 // metrics are what /metrics shows: counters of events, and held at that moment.

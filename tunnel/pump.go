@@ -44,8 +44,7 @@ func (st *stream) carry(conn *net.TCPConn, opts SockOpts) error {
 func (st *stream) finish(conn *net.TCPConn) error {
 	st.s.mu.Lock()
 	st.carrying = false
-	rest := st.in
-	st.in = queue{}
+	rest := st.in.detach()
 	st.s.mu.Unlock()
 	defer rest.clear()
 	err := st.ending()
@@ -65,7 +64,7 @@ func (st *stream) finish(conn *net.TCPConn) error {
 }
 
 // begin connects the stream with conn.
-func (st *stream) begin(conn *net.TCPConn, raw syscall.RawConn, opts SockOpts) {
+func (st *stream) begin(conn edge, raw syscall.RawConn, opts SockOpts) {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -320,6 +319,8 @@ func (st *stream) fail(c *chunk, err error) {
 	defer st.s.mu.Unlock()
 	st.failLocked(err)
 	st.draining = false
+	st.s.heldIn -= st.hand
+	st.hand = 0
 	if !st.over.far {
 		c.free()
 		return
@@ -341,7 +342,10 @@ func (st *stream) next() (c *chunk, shut bool) {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
 	if st.over == nil && st.in.bytes > 0 {
-		return st.in.pop(), false
+		c := st.in.pop()
+		st.hand = len(c.rest())
+		st.s.heldIn += st.hand
+		return c, false
 	}
 	if st.over == nil && st.finIn && !st.shut && !st.silentLocked() {
 		return nil, true // draining stays: no second drainer shuts
@@ -393,6 +397,7 @@ func (st *stream) writeStraight(p []byte) {
 		c := chunkOf(p[n:])
 		c.followed, c.whole = st.front != nil, whole
 		st.in.push(c)
+		st.s.relieveLocked()
 	case whole:
 		st.answeredAllLocked()
 	}
@@ -409,6 +414,9 @@ func (st *stream) wrote(n int) {
 // wroteLocked counts what reached the connection, and grants new credit.
 func (st *stream) wroteLocked(n int) {
 	st.last = time.Now()
+	written := min(n, st.hand) // 0 in a straight write
+	st.hand -= written
+	st.s.heldIn -= written
 	st.written += int64(n)
 	st.eaten += n
 	st.moved += n

@@ -62,6 +62,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	s.registry = newRegistry(tokens, cfg.MaxLogins, cfg.RefuseSameName)
 	s.metrics = newMetrics(s.held, map[string]int{
 		"logins": cfg.MaxLogins, "sessions": cfg.MaxSessions, "streams": cfg.MaxStreams,
+		"queued_in_bytes": cfg.MaxQueued << 20, "queued_out_bytes": cfg.MaxQueued << 20,
 		"pre_auth_connections": cfg.MaxPreAuth, "head_connections": cfg.MaxPreAuth,
 	})
 	s.tls = &tls.Config{
@@ -308,6 +309,7 @@ func (s *Server) authorize(f wire.Frame, secure *tls.Conn, below *line, frames *
 		own := newSession(roleServer, l.sessionID(ask.Slot), secure, below, frames, s.cfg.Liveness, &l.room)
 		own.slot, own.metrics = ask.Slot, s.metrics
 		own.most, own.cut = s.cfg.MaxRequests, s.cfg.DrainDeadline
+		own.mostHeld = s.cfg.MaxQueued << 20
 		own.control = wire.Append(nil, wire.AuthOK, 0, wire.Welcome{Key: l.key, Most: uint8(s.cfg.MaxSessions), ID: own.id}.Append(nil))
 		return own
 	}

@@ -24,6 +24,7 @@ type session struct {
 	conn           net.Conn     // TLS; read by run, written by whoever flushes
 	line           *line        // below conn
 	raw            *net.TCPConn // below line; closed by whoever accepted or dialled it
+	deadlines      deadlines    // raw's
 	frames         *wire.Reader
 	live           Liveness
 	room           *seats        // for streams, of the whole login
@@ -56,6 +57,18 @@ type session struct {
 	ready    turns       // streams that have something to send
 	pong     []byte      // what the last unanswered PING said; nil for none
 	grown    int         // sum of what the windows of the streams are larger than wire.Window
+	mostHeld int         // of heldIn, and of heldOut
+	heldIn   int         // bytes that wait for connections: the sum of the streams' in
+	heldOut  int         // bytes that wait to be flushed: the sum of the streams' out
+	crowded  bool        // some streams may wait for room in heldOut
+}
+
+// deadlines are the timers of a connection: its own, or in a test those of a clock
+// that the test holds.
+type deadlines interface {
+	SetDeadline(time.Time) error
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
 }
 
 // maxControl bounds the control frames that wait for the flusher. Streams and
@@ -66,12 +79,14 @@ const maxControl = 1 << 20
 func newSession(role, id string, conn net.Conn, line *line, frames *wire.Reader, live Liveness, room *seats) *session {
 	return &session{
 		id: id, role: role, peer: line.RemoteAddr().String(),
-		conn: conn, line: line, raw: line.TCPConn, frames: frames,
+		conn: conn, line: line, raw: line.TCPConn, deadlines: line.TCPConn, frames: frames,
 		live: live, room: room,
 		born:    time.Now(),
 		wake:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 		streams: make(map[uint32]*stream),
+
+		mostHeld: defaultQueued,
 	}
 }
 
@@ -108,7 +123,7 @@ func (s *session) endLocked(c cause) {
 	if s.cutter != nil {
 		s.cutter.Stop()
 	}
-	_ = s.raw.SetDeadline(past) // fails only on a closed connection, on which nobody blocks
+	_ = s.deadlines.SetDeadline(past) // fails only on a closed connection, on which nobody blocks
 }
 
 // endStreams is the one loop that ends the streams of a session. No stream is
@@ -134,7 +149,7 @@ func (s *session) armRead() bool {
 	if s.live.HeartbeatDeadline != Off {
 		at = time.Now().Add(s.live.HeartbeatDeadline)
 	}
-	if err := s.raw.SetReadDeadline(at); err != nil {
+	if err := s.deadlines.SetReadDeadline(at); err != nil {
 		s.endLocked(readCause(err, s.live.HeartbeatDeadline))
 		return false
 	}
@@ -307,6 +322,7 @@ func (s *session) addLocked(id uint32, kind wire.Kind, visitor string) *stream {
 		s: s, id: id, kind: kind, visitor: visitor, born: time.Now(),
 		credit: wire.Window, window: wire.Window, size: wire.Window,
 	}
+	st.in.held, st.out.held = &s.heldIn, &s.heldOut
 	s.streams[id] = st
 	s.load.Add(1)
 	s.owners.Add(1)

@@ -26,7 +26,7 @@ type stream struct {
 	front   *front         // of an HTTP visitor; nil for all others. Set before carry.
 
 	// The rest is guarded by s.mu.
-	conn     *net.TCPConn // nil before carry
+	conn     edge // nil before carry
 	raw      syscall.RawConn
 	opts     SockOpts    // of conn
 	carrying bool        // carry has begun and not ended: conn may be poked
@@ -45,6 +45,7 @@ type stream struct {
 	finSent bool
 
 	in       queue
+	hand     int // bytes that the drainer has taken out of in and not written
 	window   int // bytes the peer may still send
 	size     int // the most that window is granted: see tuneLocked
 	eaten    int // bytes written to conn, not yet granted again
@@ -54,6 +55,12 @@ type stream struct {
 	finIn    bool // the peer has ended; conn's write side is shut after the last byte of in
 	shut     bool
 	written  int64 // bytes written to conn
+}
+
+// edge is a connection to a visitor or an origin: a *net.TCPConn.
+type edge interface {
+	net.Conn
+	CloseWrite() error
 }
 
 const (
@@ -80,8 +87,9 @@ func (st *stream) resetLocked(e *resetError, tell bool) {
 		st.sendRestLocked()
 	}
 	st.out.clear()
+	st.s.easeLocked()
 	if !e.far {
-		st.in.clear() // else carry writes what it can of it
+		st.dropLocked() // else carry writes what it can of it
 	}
 	if st.cancel != nil {
 		st.cancel()
@@ -93,6 +101,13 @@ func (st *stream) resetLocked(e *resetError, tell bool) {
 		st.s.control = wire.AppendReason(st.s.control, wire.Reset, st.id, e.code, e.text)
 		st.s.wakeLocked()
 	}
+}
+
+// dropLocked forgets what waits for the connection.
+func (st *stream) dropLocked() {
+	st.in.clear()
+	st.s.heldIn -= st.hand
+	st.hand = 0
 }
 
 // sendRestLocked sends what the connection had said before it died, ahead of the
@@ -170,6 +185,7 @@ func (st *stream) dataLocked(p []byte) (straight bool, err error) {
 	}
 	st.in.add(p)
 	st.drainLocked()
+	st.s.relieveLocked()
 	return false, nil
 }
 
@@ -236,7 +252,7 @@ func (st *stream) pokeLocked() {
 
 // roomLocked is how many bytes the pump may read now.
 func (st *stream) roomLocked() int {
-	return min(st.credit, maxOut-st.out.bytes, wire.MaxData)
+	return min(st.credit, maxOut-st.out.bytes, wire.MaxData, st.s.roomLocked())
 }
 
 // pushLocked queues bytes to send; the caller keeps within the credit.

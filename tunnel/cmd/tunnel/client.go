@@ -41,6 +41,7 @@ visitor, and those of now may stay for up to --drain; a second one ends it at on
 	f.StringVar(&cfg.Admin, "admin", "127.0.0.1:6060", "where the admin pages are, on loopback; empty for none")
 	f.IntVar(&cfg.Sessions, "sessions", 4, "TLS connections to the server that share the streams")
 	f.IntVar(&cfg.MaxStreams, "max-streams", 4096, "streams that the server may open")
+	f.IntVar(&cfg.MaxQueued, "max-queued", 64, "MiB that may wait in one session, in each direction")
 	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
 	livenessFlags(f, &cfg.Liveness)
 	backoffFlags(f, &cfg)

@@ -49,6 +49,7 @@ second one ends at once.`,
 	f.Var(&sameName{&cfg.RefuseSameName}, "same-name", "a second login for a name that is taken is to supersede the first, or is refused: supersede or refuse")
 	f.IntVar(&cfg.MaxSessions, "max-sessions", 16, "sessions that one login may have")
 	f.IntVar(&cfg.MaxStreams, "max-streams", 4096, "streams that one login may have")
+	f.IntVar(&cfg.MaxQueued, "max-queued", 64, "MiB that may wait in one session, in each direction")
 	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
 	livenessFlags(f, &cfg.Liveness)
 	f.Var(&span{&cfg.MaxAge, true, "15m"}, "max-age", "replace a session so old, a tenth more or less; 0 switches it off")

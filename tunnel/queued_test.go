@@ -1,0 +1,126 @@
+package tunnel
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/halfopen/halfopen/tunnel/wire"
+)
+
+// Visitors that take nothing, more of them than a session may hold for: the bound
+// holds, those who hold most pay for it, and who does read is served.
+func TestQueuedIn(t *testing.T) {
+	const most = 1 << 20
+	w := newWorld(t, func(c *ServerConfig) { c.MaxQueued = 1 })
+	w.client(origin(t, func(conn *net.TCPConn) {
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(conn, first); err != nil {
+			return
+		}
+		for first[0] == 'f' { // flood
+			if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+		echo(conn)
+	}), func(c *ClientConfig) { c.MaxQueued = 1 })
+	highest := 0
+	look := func() { highest = max(highest, w.server.held().QueuedIn) }
+	honest := w.visitTCP()
+	say(t, honest, "e")
+	for range 16 { // 4 MiB of credit
+		stalled := w.visitTCP()
+		_ = stalled.SetReadBuffer(4 << 10)
+		say(t, stalled, "f")
+		look()
+	}
+	eventually(t, "some had to go", func() bool {
+		look()
+		_, page := get(t, w.server.AdminAddr(), "/metrics")
+		return counted(page, `tunnel_stream_resets_total{reason="limit"}`) > 0
+	})
+	for i := range 100 {
+		text := fmt.Sprint("served ", i)
+		say(t, honest, text)
+		hear(t, honest, text)
+		look()
+	}
+	if highest > most || highest < most/2 {
+		t.Errorf("up to %d bytes waited, want at most %d, and nearly so", highest, most)
+	}
+	metric(t, w.server.AdminAddr(), `tunnel_limit{of="queued_in_bytes"} 1.048576e+06`)
+}
+
+// counted is the value of a counter on a page of metrics, 0 if it is not there.
+func counted(page, name string) (n float64) {
+	for line := range strings.Lines(page) {
+		if _, err := fmt.Sscanf(line, name+" %g", &n); err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
+// A window shrinks while the session holds too much, and is back when that is over.
+func TestWindowUnderPressure(t *testing.T) {
+	s := &session{streams: map[uint32]*stream{}, wake: make(chan struct{}, 1), room: &seats{}, mostHeld: 1 << 20}
+	st := s.addLocked(1, wire.TCP, "")
+	eat := func(n int) {
+		t.Helper()
+		if n > st.window {
+			t.Fatalf("a credit of %d is left for %d bytes", st.window, n)
+		}
+		st.window -= n
+		st.wroteLocked(n)
+		if held := st.window + st.eaten; held > st.size {
+			t.Fatalf("the peer may send %d bytes in a window of %d", held, st.size)
+		}
+	}
+	s.heldIn = s.mostHeld/2 + 1
+	for range 100 {
+		eat(st.window/2 + 1)
+	}
+	if st.size != leastWindow {
+		t.Errorf("under pressure the window is %d, want %d", st.size, leastWindow)
+	}
+	s.heldIn = 0
+	for range 100 {
+		eat(st.window/2 + 1)
+	}
+	if st.size < wire.Window {
+		t.Errorf("without pressure the window is %d, want %d", st.size, wire.Window)
+	}
+}
+
+// Visitors that send to a client that takes nothing: no more waits than may, and all of it
+// arrives when the client goes on.
+func TestQueuedOut(t *testing.T) {
+	const most, visitors, each = 1 << 20, 60, wire.Window
+	w := newWorld(t, func(c *ServerConfig) { c.MaxQueued = 1 })
+	c := w.rawLogin(wire.Login{Name: "a.test", Port: uint16(w.port), Token: secret})
+	for range visitors {
+		conn := w.visitTCP()
+		go func() { _, _ = conn.Write(make([]byte, each)) }() // ends with the test's connections
+	}
+	highest, still := 0, time.Now()
+	for last := -1; time.Since(still) < 200*time.Millisecond; time.Sleep(time.Millisecond) {
+		now := w.server.held().QueueOut
+		highest = max(highest, now)
+		if now != last {
+			last, still = now, time.Now()
+		}
+	}
+	// Those that had read when the others filled it up come on top.
+	if beside := 8 * wire.MaxData; highest > most+beside || highest < most/2 {
+		t.Errorf("up to %d bytes waited, want about %d", highest, most)
+	}
+	got := 0
+	for got < visitors*each {
+		got += len(c.want(wire.Data).Payload)
+	}
+	eventually(t, "nothing waits", func() bool { return w.server.held().QueueOut == 0 })
+}
