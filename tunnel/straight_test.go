@@ -75,8 +75,16 @@ func (st *stream) straightInPart(t *testing.T, p []byte) {
 	// What writeStraight leaves is the drainer's at once: nobody reads yet, so it is
 	// stuck with it.
 	st.writeStraight(p)
+	eventually(t, "the drainer has the rest in hand", func() bool {
+		st.s.mu.Lock()
+		defer st.s.mu.Unlock()
+		return st.in.bytes == 0
+	})
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
+	if held := int(before) + len(p) - int(st.written); st.s.heldIn != held {
+		t.Errorf("the session knows of %d bytes that wait, not of %d", st.s.heldIn, held)
+	}
 	if n := st.written - before; n == 0 || n >= int64(len(p)) {
 		t.Fatalf("the connection took %d of %d bytes: not a part", n, len(p))
 	}
