@@ -36,8 +36,9 @@ type piece struct {
 // flushRooms are free ones, as many as can be busy at once; like longChunks.
 var flushRooms = make(chan *flushRoom, max(2, runtime.GOMAXPROCS(0)))
 
-// sealedRoom holds a batch, and the frame that made it full, in records.
-const sealedRoom = (batch + wire.MaxFrame) / record * (record + tlsOverhead)
+// sealedRoom holds a batch, the frame that made it full and a record of small
+// frames, all as records.
+const sealedRoom = 5*(wire.MaxFrame+4*tlsOverhead) + record + tlsOverhead
 
 func getFlushRoom() *flushRoom {
 	select {
