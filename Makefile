@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers physics big figures leftovers mutants bench calibrate flakes doctor lint build clean
+.PHONY: help soak test layers physics claims big figures leftovers mutants bench calibrate flakes doctor lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,9 @@ layers: ## which layer freed what: every story on the tunnel with each layer alo
 
 physics: ## the window table against the kernel: bound, measured, ratio (SLOW=1: half an hour)
 	@scripts/physics
+
+claims: ## each claim of the keepalive document, tried: measured, TRUE or FALSE or TRUE IF (SLOW=1: at full length)
+	@. scripts/path.sh && go build -buildvcs=false -o bin/claims ./harness/cmd/claims && exec bin/claims
 
 big: ## stories of a crowd: 2,000 visitors at once through one fault
 	go tool ginkgo -v --label-filter=big ./scenarios
@@ -60,4 +63,4 @@ build: ## everything, and the commands into bin/
 
 clean: ## what builds left; RUNS=1 removes the results of runs too
 	rm -rf bin "$(cache)"
-	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/physics reports/layers reports/flakes reports/bench reports/targets reports/calibrate)
+	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/physics reports/claims reports/layers reports/flakes reports/bench reports/targets reports/calibrate)

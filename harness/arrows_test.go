@@ -37,6 +37,7 @@ var arrows = map[string][]string{
 	"harness/cmd/mutate":    {"harness/record"},
 	"harness/cmd/calibrate": slices.Concat(nouns, []string{"harness"}),
 	"harness/cmd/doctor":    {"harness", "harness/lab", "harness/probe", "harness/record"},
+	"harness/cmd/claims":    slices.Concat(nouns, []string{"harness"}),
 	"harness/cmd/flakes":    {"harness", "harness/lab", "harness/leak", "harness/record", "harness/target"},
 	"scenarios":             slices.Concat(nouns, []string{"harness"}),
 	"tunnel":                {},
