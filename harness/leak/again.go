@@ -16,6 +16,13 @@ type Case struct {
 	Stored record.Judgement // what was said when it ran
 }
 
+// Whole says whether the record has all that the round was judged by. Of a merged record
+// those that passed have no snapshots: they cannot be judged again, but their times and
+// verdicts are as good as any.
+func (c Case) Whole() bool {
+	return len(c.Round.Processes) == len(c.Round.Outcome.Judged) && (len(c.Round.Processes) == 0 || unseen(c.Round) == "")
+}
+
 // Cases gathers every round of a record that was judged, in the order of the
 // verdicts. Verdicts that no round led to (SKIPPED, a spec that was not set up) are
 // none.
@@ -55,7 +62,7 @@ func Cases(events []record.Event) []Case {
 			c := Case{Spec: e.Spec, Name: names[e.Spec], Cycle: e.Cycle, Round: g.round, Stored: *e.Verdict}
 			c.Round.Settings, c.Round.Settle = settings, SettleWindow(settings)
 			for _, role := range g.round.Outcome.Judged {
-				if s := g.samples[role]; s != nil {
+				if s := g.samples[role]; s != nil && s.B.PID != 0 {
 					c.Round.Processes = append(c.Round.Processes, *s)
 				}
 			}

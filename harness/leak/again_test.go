@@ -1,34 +1,81 @@
 package leak
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/halfopen/halfopen/harness/record"
 )
 
+// cycle is one round of a soak as its record has it.
+func cycle(n int, r Round, v record.Verdict) []record.Event {
+	p, o := r.Processes[0], r.Outcome
+	o.Judged = []string{"server"}
+	events := []record.Event{
+		{Snapshot: &record.Snapshot{Label: record.Baseline, Sample: p.B}},
+		{Snapshot: &record.Snapshot{Label: record.Exposed, Sample: p.E}},
+		{Window: &r.Window},
+		{Fault: &r.Fault},
+		{Snapshot: &record.Snapshot{Label: record.WindowEnd, Sample: p.F}},
+		{Snapshot: &record.Snapshot{Label: record.Settled, Sample: p.G}},
+		{Outcome: &o},
+		{Verdict: &record.Judgement{Verdict: v, Returned: o.Returned, Exposures: r.Fault.Exposures}},
+	}
+	for i := range events {
+		events[i].Spec, events[i].Cycle = "soak", n
+	}
+	return events
+}
+
+// What crept in between two cycles is a leak of the later one; the first was a pass, and
+// a merged record has no snapshots of it but those that the second is judged by.
+func TestMergedRoundsAreJudgedAgain(t *testing.T) {
+	crept := healthy()
+	late := goroutine(40, "select (no cases)", nil, own+"late")
+	for _, s := range []*record.Sample{&crept.Processes[0].B, &crept.Processes[0].E, &crept.Processes[0].F, &crept.Processes[0].G} {
+		late(s)
+	}
+	source := func(seed int64) Source {
+		events := []record.Event{{Run: &record.Run{Seed: seed, Settings: testSettings}}}
+		events = append(events, cycle(1, healthy(), record.Pass)...)
+		events = append(events, cycle(2, healthy(), record.Pass)...)
+		events = append(events, cycle(3, crept, record.Leak)...)
+		return Source{"a", append(events, record.Event{Finish: &record.Finish{}})}
+	}
+	merged, err := Merge([]Source{source(1), source(2)}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var whole []bool
+	for _, c := range Cases(merged) {
+		whole = append(whole, c.Whole())
+		if c.Whole() {
+			if j := Judge(c.Round); j.Verdict != record.Leak || c.Cycle != 3 {
+				t.Errorf("cycle %d is %s: %s", c.Cycle, j.Verdict, j.Reason)
+			}
+		}
+		if c.Round.Outcome.Returned != 5 {
+			t.Errorf("cycle %d was back after %v s", c.Cycle, c.Round.Outcome.Returned)
+		}
+	}
+	if want := []bool{false, false, true, false, false, true}; !slices.Equal(whole, want) {
+		t.Errorf("rounds that can be judged again: %v, want %v", whole, want)
+	}
+	for _, c := range Cases(source(1).Events) {
+		if !c.Whole() {
+			t.Errorf("cycle %d of a record that was not merged cannot be judged", c.Cycle)
+		}
+	}
+}
+
 // A cycle that was judged and then doubted, for the clock of the machine jumped, is one
 // round with two verdicts: only the first is the judge's.
 func TestDoubtIsNotJudgedAgain(t *testing.T) {
 	r := healthy()
-	p, o := r.Processes[0], r.Outcome
-	o.Judged = []string{"server"}
-	events := []record.Event{{Run: &record.Run{}}}
-	add := func(e record.Event) {
-		e.Spec, e.Cycle = "soak", 1
-		events = append(events, e)
-	}
-	add(record.Event{Snapshot: &record.Snapshot{Label: record.Baseline, Sample: p.B}})
-	add(record.Event{Snapshot: &record.Snapshot{Label: record.Exposed, Sample: p.E}})
-	add(record.Event{Window: &r.Window})
-	add(record.Event{Fault: &r.Fault})
-	add(record.Event{Snapshot: &record.Snapshot{Label: record.WindowEnd, Sample: p.F}})
-	add(record.Event{Snapshot: &record.Snapshot{Label: record.Settled, Sample: p.G}})
-	add(record.Event{Outcome: &o})
-	add(record.Event{Verdict: &record.Judgement{Verdict: record.Pass}})
-	add(record.Event{Verdict: &record.Judgement{Verdict: record.Inconclusive, Reason: "the clock jumped"}})
+	events := append([]record.Event{{Run: &record.Run{}}}, cycle(1, r, record.Pass)...)
+	events = append(events, record.Event{Spec: "soak", Cycle: 1, Verdict: &record.Judgement{Verdict: record.Inconclusive, Reason: "the clock jumped"}})
 	// The next cycle's floor is its own B, not G of one that was doubted.
-	events = append(events, record.Event{Spec: "soak", Cycle: 2, Snapshot: &record.Snapshot{Label: record.Baseline, Sample: p.B}},
-		record.Event{Spec: "soak", Cycle: 2, Outcome: &o}, record.Event{Spec: "soak", Cycle: 2, Verdict: &record.Judgement{Verdict: record.Pass}})
+	events = append(events, cycle(2, r, record.Pass)...)
 	cases := Cases(events)
 	if len(cases) != 2 {
 		t.Fatalf("%d rounds, want 2", len(cases))

@@ -160,10 +160,32 @@ func findings(r Round, j record.Judgement) []finding {
 	add(o.SettledAfter < 0, record.Inconclusive, "not at rest %.3g s after the visitors had left", r.Settle.Last)
 	add(o.SettledAfter > r.Settle.Deadline, late(o.SettledAfter, r.Settle.Deadline, afterHeal(o)),
 		"back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", o.SettledAfter, r.Settle.Deadline)
+	missing := unseen(r)
+	add(missing != "", record.Inconclusive, "nothing was judged: %s", missing)
 	if i := slices.IndexFunc(j.Differences, lies); i >= 0 {
 		add(true, record.Inconclusive, "the target's file belies its sockets: %s", j.Differences[i].Reason)
 	}
 	return found
+}
+
+// unseen says what a judgement lacks: a process to judge, or one of its snapshots; "" if
+// there is all. A process that the fault freezes has no F.
+func unseen(r Round) string {
+	if len(r.Processes) == 0 {
+		return "no process that was there before the fault is asked about, and lives"
+	}
+	for _, p := range r.Processes {
+		frozen := r.Fault.Class == record.Frozen && r.Fault.Place == p.B.Role
+		for _, s := range []struct {
+			label  record.Label
+			sample record.Sample
+		}{{record.Baseline, p.B}, {record.Exposed, p.E}, {record.WindowEnd, p.F}, {record.Settled, p.G}} {
+			if s.sample.PID == 0 && !(frozen && s.label == record.WindowEnd) {
+				return fmt.Sprintf("a process has no snapshot %s", s.label)
+			}
+		}
+	}
+	return ""
 }
 
 // passed is what a round without any finding proves.

@@ -165,6 +165,15 @@ func TestJudge(t *testing.T) {
 			r.Services[1] = record.Service{Client: "new", Limit: 9, Error: "connection refused"}
 		}, record.Dead, []string{"no service for the new client within 9 s", "connection refused"}},
 		{"wrong byte", func(r *Round) { r.Outcome.Corrupt = "wrong byte at offset 7" }, record.Dead, []string{"offset 7"}},
+		{"no process to judge", func(r *Round) { r.Processes = nil }, record.Inconclusive, []string{"nothing was judged: no process"}},
+		{"no process to judge, and no service", func(r *Round) {
+			r.Processes, r.Services[0] = nil, record.Service{Client: "returning", Limit: 9, Error: "503"}
+		}, record.Dead, []string{"no service"}},
+		{"no snapshot G", func(r *Round) { r.Processes[0].G = record.Sample{} }, record.Inconclusive, []string{"nothing was judged: a process has no snapshot G"}},
+		{"no snapshot F of one that ran", func(r *Round) { r.Processes[0].F = record.Sample{} }, record.Inconclusive, []string{"no snapshot F"}},
+		{"no snapshot F of one that was frozen", func(r *Round) {
+			r.Processes[0].F, r.Fault.Class, r.Fault.Place = record.Sample{}, record.Frozen, "server"
+		}, record.Pass, nil},
 		{"lost before the fault", func(r *Round) { r.Outcome.Broken = "a visitor lost its connection" }, record.Dead, []string{"lost its connection"}},
 		{"a wrong byte on a machine that stood still, beside a connection that was given up", func(r *Round) {
 			r.Outcome.Corrupt, r.Outcome.Waited, r.Outcome.First = "wrong byte at offset 7", 8, 1

@@ -70,7 +70,8 @@ func short(hash string) string { return hash[:min(12, len(hash))] }
 
 // Merge makes one record of several: exposures and fault events add up, every series of
 // memory starts anew. What a killed run was at when it died is left out; what it had
-// judged counts. Cheap samples and snapshots are kept of those rounds that were no pass.
+// judged counts. Cheap samples and snapshots are kept of those rounds that were no pass,
+// and snapshot G of the round before, which such a one is compared with.
 // command is the head's.
 func Merge(sources []Source, command string) ([]record.Event, error) {
 	var merged []record.Event
@@ -145,8 +146,11 @@ func (s Source) judged(prefix string, whole bool) []record.Event {
 			continue // under way when the run was killed
 		case e.Cycle > 0 && !known:
 			continue // as well
-		case bulky && (verdict == record.Pass || verdict == record.Skipped):
-			continue
+		case bulky && uneventful(verdict):
+			next, known := verdicts[round{e.Spec, e.Cycle + 1}]
+			if e.Snapshot == nil || e.Snapshot.Label != record.Settled || !known || uneventful(next) {
+				continue
+			}
 		}
 		last = e
 		if e.Spec != "" {
@@ -163,6 +167,9 @@ func (s Source) judged(prefix string, whole bool) []record.Event {
 	}
 	return kept
 }
+
+// uneventful says whether nobody will ask how a round was judged.
+func uneventful(v record.Verdict) bool { return v == record.Pass || v == record.Skipped }
 
 func orPass(v record.Verdict) record.Verdict {
 	if v == "" {
