@@ -54,7 +54,7 @@ func Exposed(f record.Fault, b, e record.Sample) []record.Socket {
 
 // Survivors are the things in e that went through fault x and are still there in f: sockets and descriptors by inode, goroutines by id. b tells which
 // goroutines were there before the visits: those are exposed only if their label
-// names a session. A goroutine or socket born after e is no survivor: a healthy
+// names a session; and where goroutines stand at rest. A goroutine or socket born after e is no survivor: a healthy
 // reconnect is born inside the window.
 //
 // All three are samples of one process; nil if it is another in f.
@@ -121,26 +121,39 @@ func whySocket(s record.Socket) string {
 	return s.State + ", " + timer
 }
 
+// goroutineSurvivors are those that went through x and are still bound to it. Who is
+// bound tells, where it does, the label: of an exposed session, in e and in f. One that
+// names no session is taken as bound if it came with the visits, unless it stands in f
+// where the process has goroutines at rest: then it may be a worker, back in its pool,
+// and whether there are too many of those the counts in G tell.
 func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor {
-	before := map[int64]bool{}
+	before, atRest := map[int64]bool{}, map[string]bool{}
 	for _, g := range b.Goroutines {
 		before[g.ID] = true
+		atRest[record.Signature(g.Frames, g.Creator.Func)] = true
 	}
 	peers := map[string]bool{"": true} // a session that does not tell its peer is taken as exposed
 	for _, c := range Exposed(x, b, e) {
 		peers[c.Remote] = true
 	}
-	exposed := map[int64]record.Goroutine{}
+	exposed, sessions := map[int64]bool{}, map[string]bool{}
 	for _, g := range e.Goroutines {
-		if !before[g.ID] || (g.Labels[sessionLabel] != "" && peers[g.Labels[peerLabel]]) {
-			exposed[g.ID] = g
+		session := g.Labels[sessionLabel]
+		if !before[g.ID] || (session != "" && peers[g.Labels[peerLabel]]) {
+			exposed[g.ID], sessions[session] = true, true
 		}
 	}
 	var found []record.Survivor
 	for _, g := range f.Goroutines {
-		was, ok := exposed[g.ID]
-		if !ok || (before[g.ID] && was.Labels[sessionLabel] != g.Labels[sessionLabel]) {
-			continue // the same goroutine serves another session now
+		if !exposed[g.ID] {
+			continue
+		}
+		switch session := g.Labels[sessionLabel]; {
+		case session != "" && sessions[session]:
+		case session != "", before[g.ID]:
+			continue // it serves another session now, or none
+		case atRest[record.Signature(g.Frames, g.Creator.Func)]:
+			continue
 		}
 		found = append(found, record.Survivor{
 			Role: f.Role, PID: f.PID, Moment: record.WindowEnd, Resource: "goroutine",
