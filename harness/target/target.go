@@ -92,6 +92,15 @@ type Keepalive struct {
 	Count    int           `yaml:"count"`
 }
 
+// check refuses what no kernel has: probes without a time between them bound nothing, and
+// times without a count would be taken for no keepalive at all.
+func (k Keepalive) check(key string) error {
+	if k == (Keepalive{}) || k.Idle > 0 && k.Interval > 0 && k.Count > 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: idle %v, interval %v, count %d: give all three, each above 0, or leave it out", key, k.Idle, k.Interval, k.Count)
+}
+
 // Settings are the target's dead-peer detectors; 0 or absent: it has none.
 type Settings struct {
 	Keepalive   Keepalive     `yaml:"keepalive"`
@@ -202,10 +211,16 @@ func (t *Target) check() error {
 		return errors.New("client.command is missing")
 	case t.Visit.HTTP == nil && t.Visit.WebSocket == nil && t.Visit.TCP == nil:
 		return errors.New("visit is missing: name at least one of http, websocket, tcp")
-	case t.Settings.Keepalive.Count < 0, t.Settings.Edge != nil && t.Settings.Edge.Keepalive.Count < 0:
-		return errors.New("settings: a keepalive count is negative")
 	case t.Settings.Window < 0:
 		return errors.New("settings.window is negative")
+	}
+	if err := t.Settings.Keepalive.check("settings.keepalive"); err != nil {
+		return err
+	}
+	if e := t.Settings.Edge; e != nil {
+		if err := e.Keepalive.check("settings.edge.keepalive"); err != nil {
+			return err
+		}
 	}
 	if found, err := regexp.Compile(t.Noticed); err != nil || t.Noticed != "" && found.NumSubexp() != 1 {
 		return fmt.Errorf("noticed: %q is no regular expression with one group, as in 'detector=(\\w+)'", t.Noticed)

@@ -50,6 +50,11 @@ func TestLoadRefuses(t *testing.T) {
 		{"template of what is not there", "{{.Client.Name}}", "{{.Client.Nmae}}", "Nmae"},
 		{"program that is not built", "{{.Client.Name}}", "{{.Bin.nothing}}", "nothing"},
 		{"sysctl of the machine", "name: x", "name: x\nkernel: {kernel.panic: \"1\"}", "only net.* does"},
+		{"keepalive without an interval", "interval: 1s, count: 3", "count: 3", "settings.keepalive: idle 2s, interval 0s, count 3: give all three"},
+		{"keepalive without an idle time", "idle: 2s, ", "", "settings.keepalive: idle 0s"},
+		{"keepalive without a count", ", count: 3", "", "settings.keepalive: idle 2s, interval 1s, count 0"},
+		{"negative count", "count: 3", "count: -3", "settings.keepalive"},
+		{"keepalive at the edge without an interval", "user_timeout: 5s", "edge: {keepalive: {idle: 2s, count: 3}}", "settings.edge.keepalive: idle 2s, interval 0s, count 3"},
 		{"not YAML", "name: x", "name: [", "line"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
