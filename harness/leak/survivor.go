@@ -124,35 +124,42 @@ func whySocket(s record.Socket) string {
 // goroutineSurvivors are those that went through x and are still bound to it. Who is
 // bound tells, where it does, the label: of an exposed session, in e and in f. One that
 // names no session is taken as bound if it came with the visits, unless it stands in f
-// where the process has goroutines at rest: then it may be a worker, back in its pool,
-// and whether there are too many of those the counts in G tell.
+// where the process has goroutines at rest, and has gone there since e, or there are no
+// more of them than before: then it may be a worker, back in its pool. Whether there
+// are too many of those in the end the counts in G tell.
 func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor {
-	before, atRest := map[int64]bool{}, map[string]bool{}
+	signature := func(g record.Goroutine) string { return record.Signature(g.Frames, g.Creator.Func) }
+	before, atRest, now := map[int64]bool{}, map[string]int{}, map[string]int{}
 	for _, g := range b.Goroutines {
 		before[g.ID] = true
-		atRest[record.Signature(g.Frames, g.Creator.Func)] = true
+		atRest[signature(g)]++
+	}
+	for _, g := range f.Goroutines {
+		now[signature(g)]++
 	}
 	peers := map[string]bool{"": true} // a session that does not tell its peer is taken as exposed
 	for _, c := range Exposed(x, b, e) {
 		peers[c.Remote] = true
 	}
-	exposed, sessions := map[int64]bool{}, map[string]bool{}
+	exposed, sessions := map[int64]record.Goroutine{}, map[string]bool{}
 	for _, g := range e.Goroutines {
 		session := g.Labels[sessionLabel]
 		if !before[g.ID] || (session != "" && peers[g.Labels[peerLabel]]) {
-			exposed[g.ID], sessions[session] = true, true
+			exposed[g.ID], sessions[session] = g, true
 		}
 	}
 	var found []record.Survivor
 	for _, g := range f.Goroutines {
-		if !exposed[g.ID] {
+		was, ok := exposed[g.ID]
+		if !ok {
 			continue
 		}
+		place := signature(g)
 		switch session := g.Labels[sessionLabel]; {
 		case session != "" && sessions[session]:
 		case session != "", before[g.ID]:
 			continue // it serves another session now, or none
-		case atRest[record.Signature(g.Frames, g.Creator.Func)]:
+		case atRest[place] > 0 && (now[place] <= atRest[place] || place != signature(was)):
 			continue
 		}
 		found = append(found, record.Survivor{

@@ -41,6 +41,8 @@ func TestWorkersAndParkedHandlers(t *testing.T) {
 			adds{idle(30, nil)}, adds{idle(30, nil), serving(31, nil)}, adds{idle(30, nil), parked(31, nil)}, adds{idle(30, nil), parked(31, nil)}, record.Leak, "1 goroutine outlived"},
 		{"a worker is parked in its handler, and gone by G",
 			adds{idle(30, nil)}, adds{idle(30, nil), serving(31, nil)}, adds{idle(30, nil), parked(31, nil)}, adds{idle(30, nil)}, record.Leak, "1 goroutine outlived"},
+		{"a handler is parked where another was parked before",
+			adds{parked(30, nil)}, adds{parked(30, nil), parked(31, nil)}, adds{parked(30, nil), parked(31, nil)}, adds{parked(30, nil), parked(31, nil)}, record.Leak, "1 goroutine outlived"},
 		{"a handler of the dead session stands where those of living ones do",
 			adds{serving(30, named("1"))}, adds{serving(30, named("1")), serving(31, named("1"))}, adds{serving(31, named("1"))}, adds{serving(32, named("2"))}, record.Leak, "1 goroutine outlived"},
 		{"the same without labels is for the counts to see",
