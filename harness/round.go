@@ -24,6 +24,8 @@ type round struct {
 	visitors  []*load.Visitor
 	traffic   string
 	exposed   map[string]map[uint64]bool // inodes by role, from snapshot E
+	holders   map[string]int             // pids by role, of those that held them
+	gaveUp    time.Time                  // when the sampler first missed one of them
 
 	injected bool
 	events   int // faults that were injected
@@ -58,7 +60,7 @@ const poll = 50 * time.Millisecond
 // snapshot B.
 func (w *World) begin(ctx context.Context, cycle int) error {
 	r := &round{
-		cycle: cycle, snapshots: map[string]*leak.Snapshots{}, exposed: map[string]map[uint64]bool{}, weighed: map[string]float64{},
+		cycle: cycle, snapshots: map[string]*leak.Snapshots{}, exposed: map[string]map[uint64]bool{}, holders: map[string]int{}, weighed: map[string]float64{},
 		outcome: record.Outcome{Returned: -1, First: -1}, stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if w.round != nil {

@@ -11,30 +11,18 @@ import (
 	"github.com/halfopen/halfopen/harness/target"
 )
 
-// ExpectService asks whether, within R of the heal, the returning client and a new
-// one serve whole visits by every protocol. A client that the fault killed is
-// started again. The answer goes into the verdict: without service it is DEAD.
+// ExpectService asks whether, after the heal, the returning client and a new
+// one serve whole visits by every protocol, each within R: the one counted from the heal,
+// the other, who comes when that one has had its time, from its start. A client that the
+// fault killed is started again. The answer goes into the verdict: without service it is DEAD.
 func (w *World) ExpectService() {
 	w.t.Helper()
 	r := w.round
 	if r.healedAt.IsZero() {
 		w.abort(errors.New("expect service: call Heal first"))
 	}
-	limit := leak.ServiceLimit(w.suite.Settings)
-	ctx, cancel := w.within(limit)
-	defer cancel()
-	ask := func(client string, serve func(context.Context) error) record.Service {
-		s := record.Service{Client: client, Limit: limit}
-		err := serve(ctx)
-		s.OK, s.After = err == nil, time.Since(r.healedAt).Seconds()
-		if err != nil {
-			s.Error = err.Error()
-		}
-		return s
-	}
 	w.living() // notes a process that ended by itself
-	returning := ask("returning", w.returning)
-	r.services = []record.Service{returning, ask("new", w.newcomer)}
+	r.services = w.ask(leak.ServiceLimit(w.suite.Settings), w.returning, w.newcomer)
 	if err := context.Cause(w.ctx); err != nil {
 		w.t.Fatalf("expect service: %v", err)
 	}
@@ -43,20 +31,43 @@ func (w *World) ExpectService() {
 	}
 }
 
-// within is a context that ends limit seconds after the heal, and as much later as the
-// machine has let threads wait since: who serves in that time was late, but not dead.
-func (w *World) within(limit float64) (context.Context, context.CancelFunc) {
-	r := w.round
+// ask lets the two clients serve, one after the other, each within limit seconds.
+func (w *World) ask(limit float64, returning, newcomer func(context.Context) error) []record.Service {
+	one := func(client string, from time.Time, waited float64, serve func(context.Context) error) record.Service {
+		ctx, cancel := w.within(limit, from, waited)
+		defer cancel()
+		s := record.Service{Client: client, Limit: limit}
+		err := serve(ctx)
+		s.OK, s.After = err == nil, time.Since(from).Seconds()
+		if err != nil {
+			s.Error = err.Error()
+		}
+		return s
+	}
+	return []record.Service{
+		one("returning", w.round.healedAt, w.round.waited, returning),
+		one("new", time.Now(), w.waited(), newcomer),
+	}
+}
+
+// waited is how long the machine has let threads wait since snapshot E, in seconds.
+func (w *World) waited() float64 {
+	if w.round.starved == nil {
+		return 0
+	}
+	return w.round.starved.Waited()
+}
+
+// within is a context that ends limit seconds after from, and as much later as the
+// machine has let threads wait since, when that was waited: who serves in that time was
+// late, but not dead.
+func (w *World) within(limit float64, from time.Time, waited float64) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(w.ctx)
 	go func() {
 		for {
-			waited := 0.0
-			if r.starved != nil {
-				waited = r.starved.Waited() - r.waited
-			}
-			left := time.Until(r.healedAt.Add(seconds(limit + waited)))
+			left := time.Until(from.Add(seconds(limit + w.waited() - waited)))
 			if left <= 0 {
-				cancel(fmt.Errorf("%.3g s after the heal are over", limit))
+				cancel(fmt.Errorf("%.3g s are over", limit))
 				return
 			}
 			if pause(ctx, left) != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/load"
+	"github.com/halfopen/halfopen/harness/probe"
 	"github.com/halfopen/halfopen/harness/record"
 )
 
@@ -40,7 +41,9 @@ func (w *World) Inject(f fault.Fault) {
 		}
 	}
 	w.listen()
+	w.mu.Lock()
 	r.began = time.Now()
+	w.mu.Unlock()
 	heal, witness, err := f.Inject(w.ctx, w.Lab)
 	if err != nil {
 		w.abort(err)
@@ -49,10 +52,30 @@ func (w *World) Inject(f fault.Fault) {
 	r.events++
 	r.undo = append(r.undo, heal)
 	if r.fault.Brings {
-		w.expose() // again: what goes through the fault has come with it
+		w.bring()
 	}
 	w.phase("injected", r.at)
 	w.look("witnessed")
+}
+
+// bring takes snapshot E again: what goes through the fault has come with it. A socket
+// that was accepted a moment ago is set in the next, so it looks until all are as the
+// file says, for a second at most: then that is a finding.
+func (w *World) bring() {
+	w.t.Helper()
+	for end := time.Now().Add(time.Second); ; {
+		w.expose()
+		unset := false
+		for _, s := range w.round.snapshots {
+			unset = unset || len(leak.Differences(w.suite.Settings, s.E)) > 0
+		}
+		if !unset || time.Now().After(end) {
+			return
+		}
+		if err := pause(w.ctx, poll); err != nil {
+			w.t.Fatalf("take snapshot E: %v", err)
+		}
+	}
 }
 
 // edges are the roles whose connections at the edge a fault at a place goes through.
@@ -120,7 +143,7 @@ func (w *World) expose() {
 			inodes[c.Inode] = true
 		}
 		w.mu.Lock()
-		r.exposed[role] = inodes
+		r.exposed[role], r.holders[role], r.gaveUp = inodes, s.E.PID, time.Time{}
 		w.mu.Unlock()
 	}
 	r.fault.Exposures = len(r.exposed[w.Server.Role])
@@ -133,27 +156,51 @@ func (w *World) expose() {
 
 // acknowledged waits until the kernels have acknowledged all that idle visitors were
 // sent: a delayed ACK (40 to 200 ms) would leave data in flight when the fault comes,
-// and the kernel would resend it instead of probing.
+// and the kernel would resend it instead of probing. A connection counts once it was seen
+// with nothing in flight: heartbeats go on.
 func (w *World) acknowledged() {
 	w.t.Helper()
-	for end := time.Now().Add(time.Second); time.Now().Before(end); {
-		waiting := false
+	done := map[uint64]bool{}
+	for end := time.Now().Add(acknowledgeTime); ; {
+		var samples []record.Sample
 		for _, p := range w.living() {
 			s, err := p.Sample(w.ctx)
 			if err != nil {
 				w.abort(fmt.Errorf("wait for acknowledgements: %w", err))
 			}
-			for _, c := range s.Sockets {
-				waiting = waiting || c.SendQ > 0
-			}
+			samples = append(samples, s)
 		}
-		if !waiting {
+		waiting := inTransit(samples, done)
+		switch {
+		case waiting == "":
 			return
+		case time.Now().After(end):
+			w.abort(fmt.Errorf("visitors are not idle: after %v %s", acknowledgeTime, waiting))
 		}
 		if err := pause(w.ctx, poll); err != nil {
 			w.t.Fatalf("wait for acknowledgements: %v", err)
 		}
 	}
+}
+
+// acknowledgeTime is far more than a kernel delays an ACK for.
+const acknowledgeTime = 2 * time.Second
+
+// inTransit names a connection on which something is not acknowledged, and has been in
+// no look before; "" if there is none. done are those that were seen without.
+func inTransit(samples []record.Sample, done map[uint64]bool) (waiting string) {
+	for _, s := range samples {
+		for _, c := range s.Sockets {
+			switch {
+			case c.State == "LISTEN":
+			case c.SendQ == 0:
+				done[c.Inode] = true
+			case !done[c.Inode] && waiting == "":
+				waiting = fmt.Sprintf("%s: %d bytes from %s to %s are not acknowledged", s.Role, c.SendQ, c.Local, c.Remote)
+			}
+		}
+	}
+	return waiting
 }
 
 // phase records a step in the fault's life.
@@ -265,15 +312,10 @@ func (w *World) Settle() {
 	}
 	end := r.at.Add(seconds(r.window.Last))
 	look := time.Time{} // of the next full sample: it is dear
-	all := 0
-	for _, p := range w.living() {
-		all += len(r.exposed[p.Role])
-	}
 	for {
-		left, over := w.left(), time.Now().After(end)
-		if left < all && r.outcome.First < 0 {
-			r.outcome.First = time.Since(r.began).Seconds()
-		}
+		left, all := w.left()
+		over := time.Now().After(end)
+		w.first(left < all)
 		if over || (left == 0 && time.Now().After(look)) {
 			survivors := 0
 			r.passed = time.Now() // a look takes long where the machine is busy
@@ -303,15 +345,11 @@ func (w *World) Settle() {
 func (w *World) endure() {
 	w.t.Helper()
 	r := w.round
-	end, all := r.at.Add(seconds(r.window.Deadline)), 0
-	for _, inodes := range r.exposed {
-		all += len(inodes)
-	}
+	end := r.at.Add(seconds(r.window.Deadline))
 	before := r.load().Bytes
 	for time.Now().Before(end) {
-		if w.left() < all && r.outcome.First < 0 {
-			r.outcome.First = time.Since(r.began).Seconds()
-		}
+		left, all := w.left()
+		w.first(left < all)
 		if err := pause(w.ctx, poll); err != nil {
 			w.t.Fatalf("settle: %v", err)
 		}
@@ -328,16 +366,25 @@ func (w *World) endure() {
 	w.look("held to the end of the window")
 }
 
-// left counts the exposed sockets that are still held.
-func (w *World) left() int {
-	n := 0
+// left counts the exposed sockets that are still held, of all those whose holders live:
+// a process that is gone holds nothing, and its successor never did.
+func (w *World) left() (n, all int) {
+	w.t.Helper()
+	r := w.round
 	for _, p := range w.living() {
-		held, err := p.Holds(w.round.exposed[p.Role])
-		if err == nil {
-			n += held // a process that is gone holds nothing
+		if p.PID() != r.holders[p.Role] {
+			continue
+		}
+		held, err := p.Holds(r.exposed[p.Role])
+		switch {
+		case err == nil:
+			n, all = n+held, all+len(r.exposed[p.Role])
+		case !errors.Is(err, probe.ErrGone):
+			// Taken for nothing held, it would be the end of the window.
+			w.abort(fmt.Errorf("look for exposed sockets: %w", err))
 		}
 	}
-	return n
+	return n, all
 }
 
 // snapshotQuietly samples without a record, and counts the survivors.

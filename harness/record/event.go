@@ -295,11 +295,13 @@ type Point struct {
 
 // Service is what one client's visitors got after the heal.
 type Service struct {
-	Client string  `json:"client"` // "returning" or "new"
-	OK     bool    `json:"ok"`
-	After  float64 `json:"after"` // seconds from the heal to the first whole round of visits
-	Limit  float64 `json:"limit"` // R
-	Error  string  `json:"error,omitempty"`
+	Client string `json:"client"` // "returning" or "new"
+	OK     bool   `json:"ok"`
+	// After is how many seconds it took to the first whole round of visits: from the heal,
+	// or from when the new client was started.
+	After float64 `json:"after"`
+	Limit float64 `json:"limit"` // R
+	Error string  `json:"error,omitempty"`
 }
 
 // Outcome is what was measured around one fault, beside its snapshots: with them
