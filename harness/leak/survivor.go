@@ -124,9 +124,8 @@ func whySocket(s record.Socket) string {
 // goroutineSurvivors are those that went through x and are still bound to it. Who is
 // bound tells, where it does, the label: of an exposed session, in e and in f. One that
 // names no session is taken as bound if it came with the visits, unless it stands in f
-// where the process has goroutines at rest, and has gone there since e, or there are no
-// more of them than before: then it may be a worker, back in its pool. Whether there
-// are too many of those in the end the counts in G tell.
+// where the process has goroutines at rest, and there are no more of them than before:
+// then it may be a worker, back in its pool.
 func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor {
 	signature := func(g record.Goroutine) string { return record.Signature(g.Frames, g.Creator.Func) }
 	before, atRest, now := map[int64]bool{}, map[string]int{}, map[string]int{}
@@ -141,17 +140,16 @@ func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor
 	for _, c := range Exposed(x, b, e) {
 		peers[c.Remote] = true
 	}
-	exposed, sessions := map[int64]record.Goroutine{}, map[string]bool{}
+	exposed, sessions := map[int64]bool{}, map[string]bool{}
 	for _, g := range e.Goroutines {
 		session := g.Labels[sessionLabel]
 		if !before[g.ID] || (session != "" && peers[g.Labels[peerLabel]]) {
-			exposed[g.ID], sessions[session] = g, true
+			exposed[g.ID], sessions[session] = true, true
 		}
 	}
 	var found []record.Survivor
 	for _, g := range f.Goroutines {
-		was, ok := exposed[g.ID]
-		if !ok {
+		if !exposed[g.ID] {
 			continue
 		}
 		place := signature(g)
@@ -159,7 +157,7 @@ func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor
 		case session != "" && sessions[session]:
 		case session != "", before[g.ID]:
 			continue // it serves another session now, or none
-		case atRest[place] > 0 && (now[place] <= atRest[place] || place != signature(was)):
+		case now[place] <= atRest[place]:
 			continue
 		}
 		found = append(found, record.Survivor{
