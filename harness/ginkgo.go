@@ -26,7 +26,7 @@ import (
 	"github.com/halfopen/halfopen/reports"
 )
 
-// This file alone knows Ginkgo.
+// This file and ginkgo_schedule.go alone know Ginkgo.
 
 var targetFlag = flag.String("target", "", "the YAML `FILE` of the system under test (default "+DefaultTarget+" of the main module)")
 
@@ -205,7 +205,7 @@ func statable(path string) bool {
 }
 
 // suiteFlags are those of the stories themselves that change what they do.
-var suiteFlags = []string{"soak", "schedule", "steps"}
+var suiteFlags = []string{"soak", "shrink", "schedule", "steps"}
 
 // replay is the command that runs the spec with this text again; for "" all that
 // this run was asked for.
@@ -257,9 +257,14 @@ const specEntry = "halfopen spec"
 func New(ctx ginkgo.SpecContext, topology lab.Topology) *World {
 	ginkgo.GinkgoHelper()
 	r := ginkgo.CurrentSpecReport()
-	id := fmt.Sprintf("%d-%d-%d", shared.Suite, ginkgo.GinkgoParallelProcess(), specs.Add(1))
+	id := nextID()
 	ginkgo.AddReportEntry(specEntry, id, ginkgo.ReportEntryVisibilityNever)
 	return newWorld(ctx, ginkgoT{}, suite, describe(r), id, topology)
+}
+
+// nextID is the ID of one more spec in the record.
+func nextID() string {
+	return fmt.Sprintf("%d-%d-%d", shared.Suite, ginkgo.GinkgoParallelProcess(), specs.Add(1))
 }
 
 // describe is the record's form of a spec.

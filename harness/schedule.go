@@ -16,28 +16,22 @@ import (
 	"github.com/halfopen/halfopen/harness/target"
 )
 
-// Draw draws a schedule of n steps from the suite's seed, of faults that the target has
-// a window for.
-func (w *World) Draw(n int) fault.Schedule {
-	return fault.Draw(uint64(w.suite.Seed), n, func(f record.Fault) bool {
+// schedule is the one in a file, as its user wrote the path: from the working folder or
+// from the main module. Without a file it is drawn from the suite's seed, with so many
+// steps, of faults that the target has a window for.
+func (s *Suite) schedule(file string, steps int) (fault.Schedule, error) {
+	if file != "" {
+		path, err := targetPath(s.Root, file)
+		if err != nil {
+			return fault.Schedule{}, err
+		}
+		return fault.ReadSchedule(path)
+	}
+	drawn := fault.Draw(uint64(s.Seed), steps, func(f record.Fault) bool {
 		x, some := mixedExposure(f)
-		return !some || leak.WindowFor(w.suite.Settings, leak.Stated(w.suite.Settings, x), x).Upper >= 0
+		return !some || leak.WindowFor(s.Settings, leak.Stated(s.Settings, x), x).Upper >= 0
 	})
-}
-
-// ReadSchedule reads a schedule from a file, as its user wrote the path: from the working
-// folder or from the main module.
-func (w *World) ReadSchedule(file string) fault.Schedule {
-	w.t.Helper()
-	path, err := targetPath(w.suite.Root, file)
-	if err != nil {
-		w.abort(err)
-	}
-	s, err := fault.ReadSchedule(path)
-	if err != nil {
-		w.abort(err)
-	}
-	return s
+	return drawn, drawn.Check()
 }
 
 // mixedExposure is what may have to notice one fault of a schedule: with data in flight,

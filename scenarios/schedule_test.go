@@ -13,27 +13,33 @@ import (
 var (
 	scheduleFile = flag.String("schedule", "", "play the schedule in this YAML `FILE`, in place of one that is drawn from the seed")
 	drawnSteps   = flag.Int("steps", 12, "how many steps a schedule that is drawn has")
+	shrink       = flag.Bool("shrink", false, "find the few steps of a red schedule that matter (make shrink does)")
 )
 
 // Faults do not come one by one: a schedule has them overlap, each with its own start
 // and length. Afterwards nothing may be held, and there must be service.
 var _ = Describe("Schedule", Label("schedule"), func() {
 	It("of faults that overlap leaves nothing behind", func(ctx SpecContext) {
-		w := harness.New(ctx, lab.BehindNAT)
-
-		w.VisitBusy(visitors)
-		w.Play(schedule(w))
-		w.Heal()
-
-		w.ExpectService()
-		w.ExpectClean(w.Server, w.Client)
+		s := harness.Schedule(*scheduleFile, *drawnSteps)
+		playSchedule(harness.New(ctx, lab.BehindNAT), s)
 	})
 })
 
-// schedule is the one that was asked for.
-func schedule(w *harness.World) fault.Schedule {
-	if *scheduleFile != "" {
-		return w.ReadSchedule(*scheduleFile)
+var _ = Describe("Schedule shrunk", Label("shrink"), Serial, func() {
+	if !*shrink {
+		return
 	}
-	return w.Draw(*drawnSteps)
+	It("to the steps that matter", func(ctx SpecContext) {
+		harness.Shrink(ctx, lab.BehindNAT, harness.Schedule(*scheduleFile, *drawnSteps), playSchedule)
+	})
+})
+
+// playSchedule is the story of both.
+func playSchedule(w *harness.World, s fault.Schedule) {
+	w.VisitBusy(visitors)
+	w.Play(s)
+	w.Heal()
+
+	w.ExpectService()
+	w.ExpectClean(w.Server, w.Client)
 }
