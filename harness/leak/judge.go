@@ -30,9 +30,10 @@ const starving = 0.5
 func Starved(o record.Outcome) bool { return max(inWindow(o), afterHeal(o)) > starving }
 
 // inWindow and afterHeal are how late the machine may have made a target, in seconds,
-// that takes many steps: all waits together, and no less than the longest.
-func inWindow(o record.Outcome) float64  { return max(o.Starved, o.Waited) }
-func afterHeal(o record.Outcome) float64 { return max(o.Starved, o.WaitedAfter) }
+// that takes many steps: all waits of that time together, which are no less than the
+// longest. What it stood still before or after excuses nothing.
+func inWindow(o record.Outcome) float64  { return o.Waited }
+func afterHeal(o record.Outcome) float64 { return o.WaitedAfter }
 
 // Snapshots are the four samples of one process.
 type Snapshots struct {

@@ -204,15 +204,21 @@ func TestJudge(t *testing.T) {
 		}, record.Late, []string{"back at the baseline"}},
 		{"died", func(r *Round) { r.Outcome.Died = "the server ended by itself: exit status 2" }, record.Dead, []string{"by itself"}},
 		{"late", func(r *Round) { r.Outcome.Returned = 6.2 }, record.Late, []string{"6.2 s", "deadline was 6.1 s"}},
-		{"late, on a machine that waited a little", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved = 6.2, 0.4 }, record.Late, nil},
-		{"late by what the machine stood still", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved = 6.8, 0.8 }, record.Inconclusive, []string{"stood still for up to 0.8 s"}},
+		{"late, on a machine that waited a little", func(r *Round) { r.Outcome.Returned, r.Outcome.Waited = 6.2, 0.4 }, record.Late, nil},
+		{"late by what the machine stood still", func(r *Round) { r.Outcome.Returned, r.Outcome.Waited = 6.8, 0.8 }, record.Inconclusive, []string{"stood still for up to 0.8 s"}},
 		{"late by what the machine waited in many steps", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved, r.Outcome.Waited = 8.9, 0.4, 3 }, record.Inconclusive, []string{"stood still for up to 3 s"}},
+		{"late, and the machine stood still only after the heal", func(r *Round) {
+			r.Outcome.Returned, r.Outcome.Starved, r.Outcome.WaitedAfter = 6.8, 0.8, 0.9
+		}, record.Late, nil},
+		{"served late, and the machine stood still only in the window", func(r *Round) {
+			r.Services[0].After, r.Outcome.Starved, r.Outcome.Waited = r.Services[0].Limit+1, 0.8, 0.9
+		}, record.Dead, []string{"was served"}},
 		{"late, and the machine waited only after the heal", func(r *Round) { r.Outcome.Returned, r.Outcome.WaitedAfter = 8.9, 3 }, record.Late, nil},
 		{"served late by what the machine waited", func(r *Round) { r.Services[0].After, r.Outcome.WaitedAfter = r.Services[0].Limit+1, 2 }, record.Inconclusive, []string{"was served"}},
 		{"served late on a machine that waited before", func(r *Round) { r.Services[0].After, r.Outcome.Waited = r.Services[0].Limit+1, 2 }, record.Dead, []string{"was served"}},
 		{"given up early by what the machine waited", func(r *Round) { r.Outcome.First, r.Outcome.Waited = r.Window.Lower-0.3, 0.8 }, record.Inconclusive, []string{"must live"}},
 		{"given up much too early", func(r *Round) { r.Outcome.First, r.Outcome.Waited = r.Window.Lower-0.9, 0.8 }, record.Dead, []string{"must live"}},
-		{"late by more than the machine stood still", func(r *Round) { r.Outcome.Returned, r.Outcome.Starved = 7, 0.8 }, record.Late, nil},
+		{"late by more than the machine stood still", func(r *Round) { r.Outcome.Returned, r.Outcome.Waited = 7, 0.8 }, record.Late, nil},
 		{"late to settle", func(r *Round) { r.Outcome.SettledAfter = 7 }, record.Late, []string{"deadline was 4.1 s"}},
 		{"gave up a healthy connection", func(r *Round) { r.Outcome.First = 1.7 }, record.Dead, []string{"given up 1.7 s after cable pulled", "must live for 3.5 s"}},
 		{"survived a flap", func(r *Round) {

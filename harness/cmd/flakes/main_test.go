@@ -30,7 +30,7 @@ func TestUpper(t *testing.T) {
 func story(id string, v record.Verdict, stoodStill float64) []record.Event {
 	return []record.Event{
 		{Spec: id, Begin: &record.Spec{Name: "story " + id}},
-		{Spec: id, Outcome: &record.Outcome{Starved: stoodStill}},
+		{Spec: id, Outcome: &record.Outcome{Waited: stoodStill}},
 		{Spec: id, Verdict: &record.Judgement{Verdict: v, Reason: "so it was"}},
 	}
 }
