@@ -177,3 +177,56 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// FuzzHandshake: what a stranger may say in AUTH and a server in AUTHOK, REFUSED and
+// OPEN. Each payload that its type allows is read or refused, and what was read would be
+// written as the same bytes; what we write, we read.
+func FuzzHandshake(f *testing.F) {
+	for _, fr := range every() {
+		f.Add(uint8(fr.Type), fr.Payload)
+	}
+	f.Add(uint8(Auth), []byte{Version, 0, 0, 1, 'a', 't'})
+	f.Add(uint8(AuthOK), make([]byte, 64))
+	f.Add(uint8(Open), append([]byte{byte(TCP)}, strings.Repeat("v", MaxText)...))
+	f.Fuzz(func(t *testing.T, typ uint8, payload []byte) {
+		ty, stream := Type(typ), uint32(0)
+		if ty.known() && kinds[ty].stream {
+			stream = 1
+		}
+		fr, err := NewReader(bytes.NewReader(Append(nil, ty, stream, payload))).Next()
+		if fits := ty.known() && len(payload) >= kinds[ty].min && len(payload) <= kinds[ty].max; fits != (err == nil) {
+			t.Fatalf("%v of %d bytes: %v", ty, len(payload), err)
+		}
+		if err != nil {
+			return
+		}
+		again := payload
+		switch ty {
+		case Auth:
+			l, err := ParseLogin(fr.Payload)
+			if err != nil && !errors.Is(err, ErrProtocol) {
+				t.Fatalf("refused with %v", err)
+			}
+			if err == nil && (l.Name == "" || l.Token == "") {
+				t.Fatalf("took %+v", l)
+			}
+			if err == nil {
+				again = l.Append(nil)
+			}
+		case AuthOK:
+			again = ParseWelcome(fr.Payload).Append(nil)
+		case Refused, Reset:
+			code, text := ParseReason(fr.Payload)
+			again = AppendReason(nil, ty, stream, code, text)[HeaderLen:]
+		case Open:
+			if kind, who, err := ParseOpen(fr.Payload); err == nil {
+				again = AppendOpen(nil, stream, kind, who)[HeaderLen:]
+			} else if !errors.Is(err, ErrProtocol) {
+				t.Fatalf("refused with %v", err)
+			}
+		}
+		if !bytes.Equal(again, payload) {
+			t.Fatalf("%v %x was read as %x", ty, payload, again)
+		}
+	})
+}
