@@ -377,8 +377,11 @@ func (f *front) room(n int) int {
 	switch {
 	case f.held == nil:
 		return n
-	case f.end == 0 && f.body.done() && !f.open && !f.raw: // a part of a head
-		return min(n, maxHead-len(f.held.rest()))
+	case f.end == 0 && f.body.done() && !f.open && !f.raw:
+		// A part of a head; or a whole request that came while the answer before it was
+		// open, and has not been looked at since: then there is no room, and a poke is
+		// on its way.
+		return max(0, min(n, maxHead-len(f.held.rest())))
 	}
 	return 0
 }

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/halfopen/halfopen/tunnel/wire"
 )
 
 // webOrigin serves with net/http, as most origins do, and counts connections.
@@ -309,6 +311,21 @@ func TestNoAnswer(t *testing.T) {
 	say(t, conn, "GET /close HTTP/1.1\r\nHost: a.test\r\n\r\n")
 	if all, err := io.ReadAll(conn); err != nil || len(all) > 0 {
 		t.Errorf("got %q, %v", all, err)
+	}
+}
+
+// A request that came with a long body, just before the answer ahead of it was over:
+// there is no room for more, and no room is not less than none.
+func TestRoomBehindARequest(t *testing.T) {
+	f := &front{held: chunkOf(make([]byte, wire.MaxData)), open: true}
+	for _, open := range []bool{true, false} {
+		if f.open = open; f.room(wire.MaxData) != 0 {
+			t.Errorf("open %v: room for %d bytes", open, f.room(wire.MaxData))
+		}
+	}
+	f = &front{held: chunkOf([]byte("GET / "))}
+	if n := f.room(wire.MaxData); n != maxHead-len("GET / ") {
+		t.Errorf("room for %d bytes of a head", n)
 	}
 }
 
