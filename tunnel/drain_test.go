@@ -143,19 +143,16 @@ func TestClientDrains(t *testing.T) {
 	c := w.client(h.address, nil)
 	visitor := w.visitTCP()
 	say(t, visitor, "x")
-	take(t, h.in)
+	origin := take(t, h.in)
 	if !c.Drain() {
 		t.Error("nothing to drain with a visitor there")
 	}
-	eventually(t, "503 for those that come", func() bool {
-		resp, _ := w.request("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
-		return resp.StatusCode == 503
-	})
-	select {
-	case <-c.done:
-		t.Fatal("the client ended under its visitor")
-	default:
+	eventually(t, "the server knows", func() bool { return w.server.held().Draining == 1 })
+	if resp, _ := w.request("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"); resp.StatusCode != 503 {
+		t.Errorf("who comes gets %d, want 503", resp.StatusCode)
 	}
+	say(t, origin, "still here")
+	hear(t, visitor, "still here")
 	visitor.Close()
 	select {
 	case <-c.done:
@@ -231,6 +228,14 @@ func TestDrainHour(t *testing.T) {
 // The client's waits double from the first to the longest, each drawn from the
 // upper half.
 func TestBackoff(t *testing.T) {
+	low, high := time.Hour, time.Duration(0)
+	for range 200 {
+		d := jitter(time.Minute)
+		low, high = min(low, d), max(high, d)
+	}
+	if low < 30*time.Second || high > time.Minute || high-low < 15*time.Second {
+		t.Errorf("waits of a minute are %v to %v", low, high)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		book := &logBook{}
 		c := &Client{

@@ -103,9 +103,11 @@ func TestNoDescriptors(t *testing.T) {
 	for range 20 {
 		say(t, visitor, "served?")
 		hear(t, visitor, "served?")
+		time.Sleep(15 * time.Millisecond)
 	}
-	if n := w.log.count("cannot accept"); n > 20 {
-		t.Errorf("asked %d times", n)
+	// 5+10+20+40+80+160 ms: six or seven times, and more on a machine that stands still.
+	if n := w.log.count("cannot accept"); n > 15 {
+		t.Errorf("asked %d times in about 300 ms", n)
 	}
 	restore()
 	say(t, waiting, "at last")

@@ -243,6 +243,9 @@ func TestSmuggling(t *testing.T) {
 			if resp.StatusCode != status {
 				t.Errorf("%s: got %d, want %d", name, resp.StatusCode, status)
 			}
+			if status == 400 && resp.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s: it was the origin that refused it", name)
+			}
 			_, _ = io.Copy(io.Discard, resp.Body)
 		}
 		conn.Close()
