@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers physics claims big figures leftovers shrink mutants bench calibrate flakes doctor lint build clean
+.PHONY: help soak test layers physics claims big figures leftovers shrink matrix mutants bench calibrate flakes doctor lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ leftovers: ## kill the harness N (50) times at random; nothing may be left; RUNA
 
 flakes: ## the quick catalogue N (30) times more; false alarms add up; HOGS=4 TARGET=FILE
 	@scripts/setup.sh && . scripts/path.sh && go build -buildvcs=false -o bin/flakes ./harness/cmd/flakes && exec bin/flakes
+
+matrix: ## every pair of fault, place, traffic, protocol; T=3: every three; LIST=1 prints the rows
+	@$(if $(LIST),go run ./scenarios/cmd/matrix --t $(or $(T),2),scripts/setup.sh && . scripts/path.sh && HALFOPEN_RUN_NAME=matrix ginkgo --no-color -procs=8 --timeout=4h --label-filter=matrix ./scenarios -- -matrix=$(or $(T),2))
 
 shrink: ## a red schedule cut down to the steps that matter: MUTANT=NAME SEED=7 STEPS=30, or FILE=schedule.yaml
 	@scripts/setup.sh && . scripts/path.sh && MUTANT=$(MUTANT) HALFOPEN_RUN_NAME=shrink ginkgo -v --no-color --seed=$(or $(SEED),7) --timeout=2h --label-filter=shrink ./scenarios -- -shrink $(if $(FILE),-schedule=$(FILE),-steps=$(or $(STEPS),30))

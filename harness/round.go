@@ -23,6 +23,7 @@ type round struct {
 	snapshots map[string]*leak.Snapshots // by role
 	visitors  []*load.Visitor
 	traffic   string
+	errands   *errands                   // short visits, one after the other; nil if there are none
 	exposed   map[string]map[uint64]bool // inodes by role, from snapshot E
 	holders   map[string]int             // pids by role, of those that held them
 	gaveUp    time.Time                  // when the sampler first missed one of them
@@ -182,21 +183,6 @@ func (w *World) visit(n int, flow load.Flow, protocols []load.Protocol) {
 		w.round.traffic = "idle and in flight"
 	}
 }
-
-// idle is the traffic of visitors that all fall silent after their first bytes.
-const idle = "idle"
-
-// inFlight is the traffic of visitors that always have data under way.
-const inFlight = "in flight"
-
-// traffics name the flows as a tunnel has them.
-var traffics = map[load.Flow]string{
-	load.Idle: idle, load.Both: inFlight,
-	load.Upload: "in flight from the server", load.Download: "in flight from the client",
-}
-
-// busy says whether data may be in flight.
-func (r *round) busy() bool { return r.traffic != "" && r.traffic != idle }
 
 // Attempt has n visitors come while the fault is there, each with one whole visit, and
 // says how many were served. They get what they get, and leave when they have waited

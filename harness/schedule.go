@@ -69,7 +69,10 @@ func (w *World) Play(s fault.Schedule) {
 	w.emit(record.Event{Kind: record.KindSchedule, Schedule: &told})
 	w.t.Logf("%s", s)
 
-	r.began, r.at, r.injected, r.events = time.Now(), time.Now(), true, len(s.Steps)
+	w.mu.Lock()
+	r.began = time.Now()
+	w.mu.Unlock()
+	r.at, r.injected, r.events = r.began, true, len(s.Steps)
 	w.phase("injected", r.began)
 	visiting, leave := context.WithCancel(w.ctx)
 	crowd := w.follow(visiting)

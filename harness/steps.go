@@ -28,7 +28,8 @@ func (w *World) Inject(f fault.Fault) {
 	r.fault.ID = w.faults
 	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
 	r.starved = StartStarvation()
-	if r.traffic == idle {
+	resume := w.hush()
+	if !r.busy() {
 		w.acknowledged()
 	}
 	w.expose()
@@ -44,6 +45,7 @@ func (w *World) Inject(f fault.Fault) {
 	w.mu.Lock()
 	r.began = time.Now()
 	w.mu.Unlock()
+	resume()
 	heal, witness, err := f.Inject(w.ctx, w.Lab)
 	if err != nil {
 		w.abort(err)
@@ -84,6 +86,7 @@ var edges = map[string]string{string(lab.AtVisitor): "server", string(lab.AtOrig
 // exposure says what the window is computed for.
 func (r *round) exposure() leak.Exposure {
 	x := leak.Exposure{Class: r.fault.Class, Edge: edges[r.fault.Place], Busy: r.busy(), Without: r.fault.Ends}
+	x.Full = r.traffic == zeroWindow && x.Edge == "server"
 	if x.Class == record.Frozen {
 		x.Without = r.fault.Place // who is frozen can let go of nothing: its peer must
 	}
@@ -100,6 +103,9 @@ func (w *World) bound() {
 		return s.E, leak.Exposed(r.fault, s.B, s.E)
 	})
 	r.window = leak.WindowFor(w.suite.Settings, groups, x)
+	if bound := w.suite.Settings.HalfClose; r.traffic == halfClosed && bound > 0 {
+		r.window.Lower = min(r.window.Lower, max(0, bound-1)) // silence is enough, whatever the fault
+	}
 	// A flap that is shorter than every detector needs no bound.
 	if r.window.Upper < 0 && !r.window.Survive {
 		w.skip(fmt.Sprintf("nothing ends a connection in bounded time after %s at %s: in target %s %s",
@@ -128,6 +134,9 @@ func (r *round) load() *record.Load {
 	for _, v := range r.visitors {
 		l.Visitors[string(v.Visit().Protocol)]++
 		l.Bytes += v.Bytes()
+	}
+	if r.errands != nil {
+		l.Bytes += r.errands.bytes.Load()
 	}
 	return l
 }
@@ -429,7 +438,7 @@ func (w *World) Heal() {
 		r.waited = r.starved.Waited()
 	}
 	w.phase("healed", r.healedAt)
-	closeAll(r.visitors)
+	r.end()
 	if err := w.origin.Err(); err != nil {
 		r.outcome.Corrupt = fmt.Sprintf("the origin got a wrong byte: %v", err)
 	}

@@ -282,7 +282,7 @@ func (w *World) close() {
 			r.starved.End()
 		}
 		errs = append(errs, r.heal(ctx))
-		closeAll(r.visitors)
+		r.end()
 		if !r.judged && w.ctx.Err() == nil {
 			w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{
 				Verdict: record.Inconclusive, Returned: -1, FaultEvents: r.events,

@@ -22,6 +22,11 @@ func strike(ctx SpecContext, topology lab.Topology, visit func(*harness.World), 
 	w := harness.New(ctx, topology)
 
 	visit(w)
+	endure(w, f)
+}
+
+// endure tells the plain story from the fault on.
+func endure(w *harness.World, f fault.Fault) {
 	w.Inject(f)
 	w.Settle()
 	w.Heal()

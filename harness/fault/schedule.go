@@ -92,6 +92,16 @@ func (s Schedule) Check() error {
 	return nil
 }
 
+// Make is the step as a Fault, without its time.
+func (s Step) Make() (Fault, error) {
+	s.Start, s.For = 0, max(s.For, 1)
+	f, _, err := s.fault()
+	return f, err
+}
+
+// Places are where a fault of that name may be; nil if there is none of that name.
+func Places(name string) []string { return slices.Clone(vocabulary[name].places) }
+
 // fault is the step as a Fault, and what it wants for itself.
 func (s Step) fault() (Fault, []string, error) {
 	k, ok := vocabulary[s.Fault]

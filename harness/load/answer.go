@@ -21,15 +21,27 @@ const limit = 1 << 20
 //	more=N   so many bytes of the stream; -1: 4 KiB every 20 ms, for ever
 //	hold=B   true: then say nothing, and end when the peer leaves (long poll)
 //	flow=F   upload: the body does not end; its first 1 KiB is echoed, the rest checked
+//	         half up: as much of the body as comes is echoed; half down: half of an answer
+//	         stalled: the stream goes on as fast as it is taken
 //
 // The answer's body ends there.
 func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	flow := Flow(r.URL.Query().Get("flow"))
+	switch {
+	case flow == Upgrading:
+		select {
+		case <-r.Context().Done():
+		case <-o.closing:
+		}
+		return
+	case strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
 		o.socket(w, r)
 		return
-	}
-	if r.URL.Query().Get("flow") == string(Upload) {
-		o.take(w, r)
+	case flow == Upload:
+		o.take(w, r, first)
+		return
+	case flow == HalfUp:
+		o.take(w, r, first/2)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
@@ -50,6 +62,9 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // proxies shall pass the first bytes on
+	if flow == HalfDown {
+		w.Header().Set("Content-Length", strconv.Itoa(2*len(body)))
+	}
 	if _, err := w.Write(body); err != nil {
 		return // the peer has left
 	}
@@ -66,7 +81,11 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if _, err := w.Write(buf[:n]); err != nil {
 			return
 		}
-		if ask.more == endless && (control.Flush() != nil || !o.sleep(pace) || r.Context().Err() != nil) {
+		rest := pace
+		if flow == Stalled {
+			rest = 0
+		}
+		if ask.more == endless && (control.Flush() != nil || !o.sleep(rest) || r.Context().Err() != nil) {
 			return
 		}
 	}
@@ -78,11 +97,11 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// take answers a request whose body does not end.
-func (o *Origin) take(w http.ResponseWriter, r *http.Request) {
+// take answers a request whose body does not end, once its first n bytes have come.
+func (o *Origin) take(w http.ResponseWriter, r *http.Request, n int) {
 	_, seed, err := parse(r)
 	control := http.NewResponseController(w)
-	body := make([]byte, first)
+	body := make([]byte, n)
 	if err == nil {
 		err = control.EnableFullDuplex()
 	}
@@ -98,7 +117,7 @@ func (o *Origin) take(w http.ResponseWriter, r *http.Request) {
 	if _, err := w.Write(body); err != nil || control.Flush() != nil {
 		return // the peer has left
 	}
-	o.verify(r.Body, seed)
+	o.verify(r.Body, seed, n)
 }
 
 func parse(r *http.Request) (ask exchange, seed uint64, err error) {

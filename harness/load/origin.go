@@ -159,7 +159,7 @@ const (
 )
 
 func appendHeader(b []byte, f Flow, seed uint64) []byte {
-	b = append(append(b, headerWord...), f[0])
+	b = append(append(b, headerWord...), f.letter())
 	return binary.BigEndian.AppendUint64(b, seed)
 }
 
@@ -186,13 +186,18 @@ func (o *Origin) serve(rw io.ReadWriter) {
 	if _, err := rw.Write(body); err != nil {
 		return
 	}
-	if head[len(headerWord)] == Upload[0] {
-		o.verify(rw, seed)
+	asked := head[len(headerWord)]
+	if asked == Upload.letter() {
+		o.verify(rw, seed, first)
 		return
 	}
 	s, buf := newStream(seed), make([]byte, chunk)
 	s.next(body)
-	for o.sleep(pace) {
+	rest := pace
+	if asked == Stalled.letter() {
+		rest = 0 // until the peer takes no more
+	}
+	for o.sleep(rest) {
 		s.next(buf)
 		if _, err := rw.Write(buf); err != nil {
 			return
@@ -205,13 +210,13 @@ type readWriter struct {
 	io.Writer
 }
 
-// verify checks an upload, after its first bytes, until it ends or a byte is wrong.
-func (o *Origin) verify(r io.Reader, seed uint64) {
+// verify checks an upload, after its first n bytes, until it ends or a byte is wrong.
+func (o *Origin) verify(r io.Reader, seed uint64, n int) {
 	c, buf := newChecker(seed), make([]byte, chunk)
-	c.stream.next(make([]byte, first))
+	c.stream.next(make([]byte, n))
 	for {
-		n, err := r.Read(buf)
-		if bad := c.check(buf[:n]); bad != nil {
+		got, err := r.Read(buf)
+		if bad := c.check(buf[:got]); bad != nil {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			if o.corrupt == nil {

@@ -13,6 +13,10 @@
 //	both, HTTP       4 KiB every 20 ms from the origin, without end
 //	download         the same over any protocol: the visitor only receives
 //	upload           4 KiB every 20 ms to the origin, which checks them, without end
+//	stalled          the origin sends all it can, and the visitor reads no more of it
+//	half-closed      a download to a visitor that has ended its own direction (TCP)
+//	upgrading        an upgrade was asked for, and is not answered (WebSocket)
+//	half up, down    half of a body of known length has come, and no more does (HTTP)
 //
 // Over HTTP the first bytes are the body of a POST, and the answer echoes them
 // and goes on with the stream (both, download), or falls silent (idle: a long poll).
@@ -64,6 +68,15 @@ const (
 	Both     Flow = "both"
 	Download Flow = "download" // from the origin only
 	Upload   Flow = "upload"   // from the visitor only
+	// A reader that has stopped: the window towards it closes.
+	Stalled Flow = "stalled"
+	// One direction has ended, and the other goes on. TCP only.
+	HalfClosed Flow = "half-closed"
+	// The handshake of a WebSocket is not answered.
+	Upgrading Flow = "upgrading"
+	// A body stops half-way, on its way to the origin or from it. HTTP only.
+	HalfUp   Flow = "half up"
+	HalfDown Flow = "half down"
 )
 
 const (
@@ -75,12 +88,45 @@ const (
 	whole   = 16 << 10              // bytes of one whole visit, each way
 )
 
+// flows are all of them, with the one protocol that has it; "" for every one.
+var flows = map[Flow]Protocol{
+	Idle: "", Both: "", Download: "", Upload: "", Stalled: "",
+	HalfClosed: TCP, Upgrading: WebSocket, HalfUp: HTTP, HalfDown: HTTP,
+}
+
+// silent says whether the visitor gets nothing after its first bytes.
+func (f Flow) silent() bool {
+	switch f {
+	case Idle, Upload, HalfUp, HalfDown, Upgrading:
+		return true
+	}
+	return false
+}
+
+// letter asks the origin for a flow, in a header over TCP and WebSocket; 0 for its echo.
+func (f Flow) letter() byte {
+	switch f {
+	case Upload:
+		return 'u'
+	case Download, HalfClosed:
+		return 'd'
+	case Stalled:
+		return 's'
+	}
+	return 0
+}
+
+// Whole is how many bytes of a whole visit are checked, both ways.
+const Whole = 2 * whole
+
 // valid finds out before the first packet what cannot work.
 func (v Visit) valid() error {
-	switch v.Flow {
-	case Idle, Both, Download, Upload:
-	default:
+	only, known := flows[v.Flow]
+	switch {
+	case !known:
 		return fmt.Errorf("unknown flow %q", v.Flow)
+	case only != "" && only != v.Protocol:
+		return fmt.Errorf("flow %q is of %s only, not of %s", v.Flow, only, v.Protocol)
 	}
 	switch v.Protocol {
 	case TCP:

@@ -14,9 +14,11 @@ import (
 type Visitor struct {
 	visit    Visit
 	wire     *wire
-	received atomic.Int64 // payload bytes that came and were right
-	sent     atomic.Int64 // payload bytes of an upload, after the first ones
-	left     atomic.Bool  // closed from this side
+	received atomic.Int64  // payload bytes that came and were right
+	sent     atomic.Int64  // payload bytes of an upload, after the first ones
+	left     atomic.Bool   // closed from this side
+	leave    chan struct{} // closed with it
+	once     sync.Once     // closes leave
 	stop     chan struct{}
 	done     chan struct{}
 	writer   sync.WaitGroup
@@ -41,21 +43,29 @@ func open(ctx context.Context, dial Dial, v Visit) (*Visitor, error) {
 		return nil, err
 	}
 	ask := exchange{there: first, hold: true, flow: v.Flow}
-	if v.Flow == Both || v.Flow == Download {
+	switch v.Flow {
+	case Both, Download, Stalled:
 		ask.more = endless
+	case HalfUp:
+		ask.there /= 2
 	}
 	w, err := connect(ctx, dial, v, ask)
 	if err != nil {
 		return nil, err
 	}
 	there, check := newStream(v.Seed), newChecker(v.Seed)
-	if v.Protocol == HTTP {
-		there.next(make([]byte, first)) // the request has taken them
-	} else {
-		err = w.classify(w.send(there, first), 0)
+	switch {
+	case v.Flow == Upgrading: // nothing is there yet, nor comes back
+	case v.Protocol == HTTP:
+		there.next(make([]byte, ask.there)) // the request has taken them
+		err = w.receive(check, int64(ask.there))
+	default:
+		if err = w.classify(w.send(there, first), 0); err == nil {
+			err = w.receive(check, first)
+		}
 	}
-	if err == nil {
-		err = w.receive(check, first)
+	if err == nil && v.Flow == HalfClosed {
+		err = w.halfClose()
 	}
 	if err != nil {
 		w.close()
@@ -65,8 +75,10 @@ func open(ctx context.Context, dial Dial, v Visit) (*Visitor, error) {
 		w.close()
 		return nil, err
 	}
-	visitor := &Visitor{visit: v, wire: w, stop: make(chan struct{}), done: make(chan struct{})}
-	visitor.received.Store(first)
+	visitor := &Visitor{visit: v, wire: w, stop: make(chan struct{}), done: make(chan struct{}), leave: make(chan struct{})}
+	if v.Flow != Upgrading {
+		visitor.received.Store(int64(ask.there))
+	}
 	if w.out != nil && (v.Flow == Both || v.Flow == Upload) {
 		visitor.writer.Add(1)
 		go visitor.write(there)
@@ -102,8 +114,13 @@ func (v *Visitor) Err() error {
 // was sent in an upload: the origin checks it.
 func (v *Visitor) Bytes() int64 {
 	got := v.received.Load()
-	if v.visit.Protocol == HTTP || v.visit.Flow == Download {
+	switch v.visit.Flow {
+	case Download, Stalled, HalfClosed:
 		return got + first + v.sent.Load()
+	case Both, Upload:
+		if v.visit.Protocol == HTTP {
+			return got + first + v.sent.Load()
+		}
 	}
 	return 2*got + v.sent.Load()
 }
@@ -113,6 +130,7 @@ func (v *Visitor) Bytes() int64 {
 // goroutines. It returns the corruption that the visitor had seen, if any.
 func (v *Visitor) Close() error {
 	v.left.Store(true)
+	v.once.Do(func() { close(v.leave) })
 	v.wire.close()
 	<-v.done
 	if errors.Is(v.err, ErrCorrupt) {
@@ -126,13 +144,21 @@ func (v *Visitor) Close() error {
 func (v *Visitor) read(check *checker) {
 	buf := make([]byte, chunk)
 	var err error
+	if v.visit.Flow == Stalled { // reads no more, and so does not see its end either
+		<-v.leave
+		err = net.ErrClosed
+	}
 	for err == nil {
 		var n int
 		n, err = v.wire.in.Read(buf)
+		if n > 0 && v.visit.Flow == Upgrading { // who answers is not the origin
+			err = fmt.Errorf("%w: the upgrade was answered", ErrEnded)
+			break
+		}
 		switch bad := check.check(buf[:n]); {
 		case bad != nil:
 			err = bad
-		case n > 0 && (v.visit.Flow == Idle || v.visit.Flow == Upload):
+		case n > 0 && v.visit.Flow.silent():
 			err = &CorruptError{Offset: first, Cause: fmt.Errorf("%d bytes that nobody sent", n)}
 		default:
 			v.received.Add(int64(n))

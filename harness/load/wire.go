@@ -3,6 +3,7 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,11 +72,15 @@ func connect(ctx context.Context, dial Dial, v Visit, e exchange) (*wire, error)
 	case TCP:
 		w.in, w.out = w.tap, w.tap
 	case WebSocket:
+		if e.flow == Upgrading {
+			err = w.ask(v)
+			break
+		}
 		err = w.upgrade(ctx, v)
 	case HTTP:
 		err = w.request(v, e)
 	}
-	if err == nil && v.Protocol != HTTP && (e.flow == Download || e.flow == Upload) {
+	if err == nil && v.Protocol != HTTP && e.flow.letter() != 0 {
 		_, err = w.out.Write(appendHeader(nil, e.flow, v.Seed))
 	}
 	if err != nil {
@@ -110,11 +115,7 @@ func (w *wire) finish() error {
 	case w.socket != nil:
 		return w.socket.Close(websocket.StatusNormalClosure, "")
 	case w.resp == nil:
-		half, ok := w.raw.(interface{ CloseWrite() error })
-		if !ok {
-			return fmt.Errorf("half-close: a %T cannot", w.raw)
-		}
-		if err := half.CloseWrite(); err != nil {
+		if err := w.halfClose(); err != nil {
 			return err
 		}
 	}
@@ -184,9 +185,13 @@ func (w *wire) request(v Visit, e exchange) error {
 	req.Header.Set("User-Agent", "halfopen")
 	req.Header.Set("Content-Type", "application/octet-stream")
 	out := bufio.NewWriterSize(w.tap, chunk)
-	if e.flow == Upload {
+	switch e.flow {
+	case Upload:
 		err = w.upload(req, out, body)
-	} else {
+	case HalfUp: // announces twice as much as it sends
+		err = w.head(req, out, fmt.Sprintf("Content-Length: %d", 2*e.there))
+		err = errors.Join(err, ignoreCount(out.Write(body)), out.Flush())
+	default:
 		err = errors.Join(req.Write(out), out.Flush())
 	}
 	if err != nil {
@@ -206,9 +211,7 @@ func (w *wire) request(v Visit, e exchange) error {
 // upload sends the head of a request whose body never ends, and the first bytes of that.
 // The body goes on as chunks, each written whole.
 func (w *wire) upload(req *http.Request, out *bufio.Writer, body []byte) error {
-	// The library writes a request together with its body.
-	fmt.Fprintf(out, "POST %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n", req.URL.RequestURI(), req.Host)
-	if err := errors.Join(req.Header.Write(out), ignoreCount(out.WriteString("\r\n"))); err != nil {
+	if err := w.head(req, out, "Transfer-Encoding: chunked"); err != nil {
 		return err
 	}
 	chunks := httputil.NewChunkedWriter(out)
@@ -217,6 +220,34 @@ func (w *wire) upload(req *http.Request, out *bufio.Writer, body []byte) error {
 		return n, errors.Join(err, out.Flush())
 	})
 	return ignoreCount(w.out.Write(body))
+}
+
+// head sends a request without its body: the library writes the two together.
+func (w *wire) head(req *http.Request, out *bufio.Writer, framing string) error {
+	fmt.Fprintf(out, "POST %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n", req.URL.RequestURI(), req.Host, framing)
+	return errors.Join(req.Header.Write(out), ignoreCount(out.WriteString("\r\n")))
+}
+
+// ask asks for a WebSocket that the origin will not answer. The key is the one of RFC
+// 6455, section 1.3.
+func (w *wire) ask(v Visit) error {
+	u, err := address(v, "http", url.Values{"flow": {string(Upgrading)}})
+	if err != nil {
+		return err
+	}
+	w.in = w.tap
+	_, err = fmt.Fprintf(w.tap, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+		u.RequestURI(), cmp.Or(v.Host, v.Address))
+	return err
+}
+
+// halfClose ends this direction of a plain connection.
+func (w *wire) halfClose() error {
+	half, ok := w.raw.(interface{ CloseWrite() error })
+	if !ok {
+		return fmt.Errorf("half-close: a %T cannot", w.raw)
+	}
+	return half.CloseWrite()
 }
 
 type writerFunc func([]byte) (int, error)
