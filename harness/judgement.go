@@ -156,6 +156,10 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 	return took
 }
 
+// mayReturn says whether there is a baseline to wait for: not where something outlived its
+// window, which is a leak already. What survived by design leaves with its visitors.
+func (r *round) mayReturn() bool { return r.outcome.Returned >= 0 || r.window.Survive }
+
 // weigh reads a process's memory into its snapshot G, again and again while that is
 // too much and there is time: the runtime gives pages back in its own time.
 func (w *World) weigh(p *Process, g *record.Sample, end time.Time) {

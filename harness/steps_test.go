@@ -77,3 +77,16 @@ func TestInTransit(t *testing.T) {
 		t.Errorf("says %q, and each was acknowledged once", got)
 	}
 }
+
+func TestWhatSurvivedIsWaitedFor(t *testing.T) {
+	for _, c := range []struct {
+		returned float64
+		survive  bool
+		want     bool
+	}{{4, false, true}, {-1, true, true}, {-1, false, false}} {
+		r := round{outcome: record.Outcome{Returned: c.returned}, window: record.Window{Survive: c.survive}}
+		if r.mayReturn() != c.want {
+			t.Errorf("%+v: waits %v", c, !c.want)
+		}
+	}
+}
