@@ -126,7 +126,7 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 			}
 			s := r.snapshots[p.Role]
 			s.G = g
-			if r.outcome.Returned >= 0 || r.window.Survive || r.window.May { // else it is a leak already, and will not be back
+			if r.mayReturn() {
 				rows, _ := s.Excesses()
 				for _, row := range rows {
 					back = back && row.OK
@@ -158,7 +158,7 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 
 // mayReturn says whether there is a baseline to wait for: not where something outlived its
 // window, which is a leak already. What survived by design leaves with its visitors.
-func (r *round) mayReturn() bool { return r.outcome.Returned >= 0 || r.window.Survive }
+func (r *round) mayReturn() bool { return r.outcome.Returned >= 0 || r.window.Survive || r.window.May }
 
 // weigh reads a process's memory into its snapshot G, again and again while that is
 // too much and there is time: the runtime gives pages back in its own time.
