@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -215,7 +216,13 @@ func (c *Client) serveOrigin(st *stream) {
 	if !st.dialing(cancel) {
 		return
 	}
-	conn, err := c.dial(ctx, to)
+	// A dial needs a deep stack. Its goroutine ends with it; this one would keep it as
+	// long as the stream is there.
+	var conn *net.TCPConn
+	var err error
+	var dialling sync.WaitGroup
+	dialling.Go(func() { conn, err = c.dial(ctx, to) })
+	dialling.Wait()
 	if err != nil {
 		c.log.Debug("cannot reach origin", "origin", to, "err", err)
 		st.reset(wire.DialFailed, "the origin cannot be reached")

@@ -18,7 +18,7 @@
 // registry.release; release frees only what the login itself still holds.
 //
 // Every goroutine is counted in the WaitGroup of its owner: the session waits
-// for its flusher and the owners of its streams, a stream for its drainer, the
+// for its flusher and the owners of its streams, a stream for its dial and drainer, the
 // server for its accept loops and handlers, a client's stay for the keepers of
 // its slots, the admin for its server.
 //

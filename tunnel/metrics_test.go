@@ -80,7 +80,7 @@ func TestLimits(t *testing.T) {
 		c.wantEnd()
 		return code, text
 	}
-	w.client("127.0.0.1:1", nil)
+	w.client(newHolder(t).address, nil) // refused at once would be a reset at once
 	if code, text := ask("b.test"); code != wire.Limit || text != "1 logins are the most here" {
 		t.Errorf("a login too many: %v %s", code, text)
 	}
