@@ -25,13 +25,26 @@ import (
 
 // The values of -evidence: what is kept of a round that is no PASS.
 const (
-	evidenceNone  = "none"
-	evidenceShort = "short" // headers of packets, logs, dumps, tables
-	evidenceFull  = "full"  // whole packets and the keys of TLS, too
+	EvidenceNone  = "none"
+	EvidenceShort = "short" // headers of packets, logs, dumps, tables
+	EvidenceFull  = "full"  // whole packets and the keys of TLS, too
 )
 
-// mostEvidence is how many bytes of one file are kept: of a log, its last ones.
-const mostEvidence = 512 << 10
+// CheckEvidence refuses what is no value of -evidence.
+func CheckEvidence(mode string) error {
+	if !slices.Contains([]string{EvidenceNone, EvidenceShort, EvidenceFull}, mode) {
+		return fmt.Errorf("evidence %q: want none, short or full", mode)
+	}
+	return nil
+}
+
+// How many bytes of one file are kept: of a text its last ones; a profile is whole or
+// not there. Packets are bounded by their ring.
+const (
+	mostEvidence = 512 << 10
+	mostProfile  = 4 << 20
+	headRoom     = 256 // for the headings of a file of two halves
+)
 
 // evidence is what a World gathers beside its record, in case a round is no PASS.
 type evidence struct {
@@ -48,11 +61,11 @@ const mostRounds = 5
 // watch begins to keep packets. Close it with stop.
 func (e *evidence) watch(l *lab.Lab) error {
 	e.heaps = map[int][]byte{}
-	if e.mode == evidenceNone {
+	if e.mode == EvidenceNone {
 		return nil
 	}
 	size := lab.CaptureSize{}
-	if e.mode == evidenceFull {
+	if e.mode == EvidenceFull {
 		size = lab.CaptureSize{Packets: 16384, Snaplen: 2048}
 	}
 	for _, h := range []*lab.Host{l.Server, l.Client} { // every cable has one of its ends there, but for the router's own
@@ -76,7 +89,7 @@ func (e *evidence) stop() error {
 
 // profile keeps the first heap profile of a process: what it held before any fault.
 func (e *evidence) profile(ctx context.Context, p *Process) {
-	if e.mode == evidenceNone || e.heaps[p.PID()] != nil {
+	if e.mode == EvidenceNone || e.heaps[p.PID()] != nil {
 		return
 	}
 	if data, err := p.Heap(ctx); err == nil { // without one there is no diff, and the report says so
@@ -91,24 +104,46 @@ type bundle struct {
 	secrets *redactor
 }
 
-// put writes one file; what is too long is cut at its beginning.
-func (b *bundle) put(name, what string, data []byte) {
+// put writes one file. A text comes through text, which bounds it.
+func (b *bundle) put(name, what string, data []byte, cut bool) {
 	if len(data) == 0 {
 		return
-	}
-	f := record.EvidenceFile{Name: name, What: what}
-	if over := len(data) - mostEvidence; over > 0 && strings.HasSuffix(name, ".log") {
-		data, f.Cut = data[over:], true
 	}
 	if err := os.WriteFile(filepath.Join(b.dir, name), data, 0o644); err != nil {
 		b.lack(err)
 		return
 	}
-	f.Bytes = int64(len(data))
-	b.Files = append(b.Files, f)
+	b.Files = append(b.Files, record.EvidenceFile{Name: name, What: what, Bytes: int64(len(data)), Cut: cut})
 }
 
-func (b *bundle) text(name, what, text string) { b.put(name, what, []byte(b.secrets.text(text))) }
+// text writes a text without its secrets, its last part if it is too long. Cut is known
+// if it is a part already.
+func (b *bundle) text(name, what, text string, cut bool) {
+	text, shorter := lastPart(b.secrets.text(text), mostEvidence)
+	b.put(name, what, []byte(text), cut || shorter)
+}
+
+// lastPart is the end of a text, from the beginning of a line on, and tells whether it
+// is less than the whole. A line that is longer than that is cut too.
+func lastPart(text string, most int) (string, bool) {
+	if len(text) <= most {
+		return text, false
+	}
+	text = text[len(text)-most:]
+	if _, lines, ok := strings.Cut(text, "\n"); ok && lines != "" {
+		text = lines
+	}
+	return text, true
+}
+
+// profile writes a profile as it is: a part of one is none.
+func (b *bundle) profile(name, what string, data []byte) {
+	if len(data) > mostProfile {
+		b.lack(fmt.Errorf("%s has %d bytes, more than the %d that are kept", name, len(data), mostProfile))
+		return
+	}
+	b.put(name, what, data, false)
+}
 
 func (b *bundle) lack(err error) { b.Missing = append(b.Missing, b.secrets.text(err.Error())) }
 
@@ -118,7 +153,7 @@ func (b *bundle) lack(err error) { b.Missing = append(b.Missing, b.secrets.text(
 func (w *World) keepEvidence(v record.Verdict) {
 	w.t.Helper()
 	e, r := &w.evidence, w.round
-	if e.mode == evidenceNone || v == record.Pass || v == record.Skipped || e.rounds >= mostRounds {
+	if e.mode == EvidenceNone || v == record.Pass || v == record.Skipped || e.rounds >= mostRounds {
 		return
 	}
 	e.rounds++
@@ -144,7 +179,7 @@ func (w *World) keepEvidence(v record.Verdict) {
 		if gone > 0 {
 			what += fmt.Sprintf("; %d before them were not kept", gone)
 		}
-		b.put(c.Host().Name+".pcapng", what, out.Bytes())
+		b.put(c.Host().Name+".pcapng", what, out.Bytes(), false)
 	}
 	for _, role := range slices.Sorted(maps.Keys(r.snapshots)) {
 		b.tables(role, *r.snapshots[role])
@@ -153,7 +188,11 @@ func (w *World) keepEvidence(v record.Verdict) {
 		b.heap(ctx, p, e.heaps[p.PID()])
 	}
 	for _, h := range w.Lab.Hosts() {
-		b.network(ctx, h, r.network[h.Name])
+		now, err := lookAt(ctx, h)
+		if err != nil {
+			b.lack(err)
+		}
+		b.network(h, r.network[h.Name], now)
 	}
 	b.logs(w.logs)
 	b.Redacted = e.secrets.count - before
@@ -185,14 +224,14 @@ func (b *bundle) tables(role string, s leak.Snapshots) {
 	if err := errors.Join(f.Flush(), k.Flush()); err != nil {
 		b.lack(err)
 	}
-	b.text(role+"-fds.txt", "descriptors at each snapshot", fds.String())
-	b.text(role+"-sockets.txt", "sockets at each snapshot, with kernel timers and queues; fd -1: held by no process", sockets.String())
-	b.text(role+"-goroutines-before.txt", "goroutine dump at snapshot B, before the visits", dump(s.B.Goroutines))
+	b.text(role+"-fds.txt", "descriptors at each snapshot", fds.String(), false)
+	b.text(role+"-sockets.txt", "sockets at each snapshot, with kernel timers and queues; fd -1: held by no process", sockets.String(), false)
+	b.text(role+"-goroutines-before.txt", "goroutine dump at snapshot B, before the visits", dump(s.B.Goroutines), false)
 	last := s.F
 	if len(s.G.Goroutines) > 0 {
 		last = s.G
 	}
-	b.text(role+"-goroutines-after.txt", "goroutine dump at the last snapshot", dump(last.Goroutines))
+	b.text(role+"-goroutines-after.txt", "goroutine dump at the last snapshot", dump(last.Goroutines), false)
 }
 
 // dump writes goroutines as the runtime does with debug=2.
@@ -226,8 +265,8 @@ func (b *bundle) heap(ctx context.Context, p *Process, before []byte) {
 		b.lack(err)
 		return
 	}
-	b.put(p.Role+"-heap-before.pb.gz", "heap profile at snapshot B, for go tool pprof", before)
-	b.put(p.Role+"-heap-after.pb.gz", "heap profile at the verdict", now)
+	b.profile(p.Role+"-heap-before.pb.gz", "heap profile at snapshot B, for go tool pprof", before)
+	b.profile(p.Role+"-heap-after.pb.gz", "heap profile at the verdict", now)
 	if len(before) == 0 || len(now) == 0 {
 		return
 	}
@@ -236,7 +275,7 @@ func (b *bundle) heap(ctx context.Context, p *Process, before []byte) {
 		b.lack(fmt.Errorf("compare heaps of %s: %w", p.Role, err))
 		return
 	}
-	b.text(p.Role+"-heap-diff.txt", "what is in use more than before, by the place that allocated it (sampled)", text)
+	b.text(p.Role+"-heap-diff.txt", "what is in use more than before, by the place that allocated it (sampled)", text, false)
 }
 
 // heapDiff lists by allocating function what the heap holds now and did not before.
@@ -296,16 +335,17 @@ func lookAt(ctx context.Context, h *lab.Host) (n network, err error) {
 	return n, errors.Join(errs[:]...)
 }
 
-func (b *bundle) network(ctx context.Context, h *lab.Host, during network) {
-	now, err := lookAt(ctx, h)
-	if err != nil {
-		b.lack(err)
-	}
+// network writes both looks at a host's network.
+func (b *bundle) network(h *lab.Host, during, now network) {
 	both := func(name, what, then, now string) {
 		if then == "" && now == "" {
 			return
 		}
-		b.text(h.Name+"-"+name+".txt", what, "== at the end of the window, the fault in force ==\n"+then+"\n== at the verdict ==\n"+now)
+		// Each has half of the room: the first must not be cut away for the second. Secrets
+		// go before the cut, for half of one would not be known.
+		then, less := lastPart(b.secrets.text(then), mostEvidence/2-headRoom)
+		now, fewer := lastPart(b.secrets.text(now), mostEvidence/2-headRoom)
+		b.text(h.Name+"-"+name+".txt", what, "== at the end of the window, the fault in force ==\n"+then+"\n== at the verdict ==\n"+now, less || fewer)
 	}
 	both("ruleset", "packet filter of the "+h.Name+", with counters", during.rules, now.rules)
 	both("conntrack", "connections that the kernel of the "+h.Name+" tracks", during.flows, now.flows)
@@ -323,26 +363,48 @@ func (b *bundle) logs(dir string) {
 		if !entry.Type().IsRegular() {
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		text, cut, err := tail(filepath.Join(dir, entry.Name()), mostEvidence)
 		if err != nil {
 			b.lack(err)
 			continue
 		}
-		what := "what the process printed"
 		if strings.HasSuffix(entry.Name(), ".keys") {
-			what = "keys of TLS, for Wireshark: whoever has this file can read what the packets carried"
-			b.put(entry.Name(), what, text)
+			b.put(entry.Name(), "keys of TLS, for Wireshark: whoever has this file can read what the packets carried", []byte(text), cut)
 			continue
 		}
-		b.text(entry.Name(), what, string(text))
+		b.text(entry.Name(), "what the process printed", text, cut)
 	}
+}
+
+// tail reads the end of a file, which may be far too long to be read whole.
+func tail(name string, most int64) (text string, cut bool, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", false, err
+	}
+	from := max(info.Size()-most, 0)
+	data, err := io.ReadAll(io.NewSectionReader(f, from, most))
+	if err != nil || from == 0 {
+		return string(data), false, err
+	}
+	// What is before the first end of a line may be half a secret.
+	_, text, ok := strings.Cut(string(data), "\n")
+	if !ok {
+		text = fmt.Sprintf("(a line of more than %d bytes: nothing of it is kept)\n", most)
+	}
+	return text, true, nil
 }
 
 // survey notes how the network is set while a fault is in force that something has
 // outlived: after the heal nobody could see it any more.
 func (w *World) survey() {
 	r := w.round
-	if w.evidence.mode == evidenceNone || r.outcome.Returned >= 0 && r.outcome.Returned <= r.window.Deadline {
+	if w.evidence.mode == EvidenceNone || r.outcome.Returned >= 0 && r.outcome.Returned <= r.window.Deadline {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), 5*time.Second)

@@ -30,7 +30,7 @@ import (
 
 var targetFlag = flag.String("target", "", "the YAML `FILE` of the system under test (default "+DefaultTarget+" of the main module)")
 
-var evidenceFlag = flag.String("evidence", evidenceShort, "what is kept of a spec that does not pass: none, short, or `full` (whole packets and the keys of TLS)")
+var evidenceFlag = flag.String("evidence", EvidenceShort, "what is kept of a spec that does not pass: none, short, or `full` (whole packets and the keys of TLS)")
 
 // Main is the TestMain of a suite of scenarios: it enters the sandbox and runs the
 // tests there.
@@ -115,8 +115,8 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 	if _, err := reports.Keep(); err != nil {
 		return s, err
 	}
-	if !slices.Contains([]string{evidenceNone, evidenceShort, evidenceFull}, *evidenceFlag) {
-		return s, fmt.Errorf("-evidence=%s: want none, short or full", *evidenceFlag)
+	if err := CheckEvidence(*evidenceFlag); err != nil {
+		return s, err
 	}
 	t, err := target.Load(s.Target)
 	if err != nil {

@@ -39,7 +39,7 @@ func Shrink(ctx ginkgo.SpecContext, topology lab.Topology, s fault.Schedule, sto
 	}
 	write(id, record.Event{Kind: record.KindBegin, Begin: &head})
 	quiet := *suite
-	quiet.Evidence = evidenceNone // of so many trials; play what is left for it
+	quiet.Evidence = EvidenceNone // of so many trials; play what is left for it
 	x := shrinking{play: func(part fault.Schedule, name string) trial {
 		spec, own, t := head, nextID(), &trialT{T: ginkgoT{}}
 		spec.Name += ", " + name

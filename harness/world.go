@@ -115,7 +115,7 @@ func (w *World) start(ctx context.Context) error {
 	if w.deployment, err = w.suite.Target.Deploy(w.Lab, w.suite.Bins, dir, w.logs); err != nil {
 		return err
 	}
-	w.deployment.KeyLog = w.evidence.mode == evidenceFull
+	w.deployment.KeyLog = w.evidence.mode == EvidenceFull
 	web, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf("%s:%d", w.Lab.OriginIP, target.OriginHTTP))
 	if err != nil {
 		return fmt.Errorf("start origin: %w", err)

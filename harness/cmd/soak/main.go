@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -33,7 +34,8 @@ Exit status: 0 pass; 1 leak, late or dead; 2 usage or set-up; 3 inconclusive.
 Ctrl-C once ends the cycle, heals and reports what was done; twice, at once.`,
 		Example: `  scripts/soak --duration 2m
   DURATION=1m MUTANT=parked-handler scripts/soak
-  scripts/soak --target my-server.yaml`,
+  scripts/soak --target my-server.yaml
+  scripts/soak --evidence full        # whole packets of what does not pass, to be decrypted`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -54,6 +56,7 @@ Ctrl-C once ends the cycle, heals and reports what was done; twice, at once.`,
 	f.Int64Var(&o.seed, "seed", o.seed, "seed of every draw; from the clock if 0 [SEED]")
 	f.StringVar(&o.shard, "shard", o.shard, "which of how many runs that share the work, 2/4: faults of its own; JOB_COMPLETION_INDEX stands for it too [SHARD]")
 	f.StringSliceVar(&o.require, "require", o.require, "resources that must be stated, or the run is inconclusive: heap, RssAnon [REQUIRE]")
+	f.StringVar(&o.evidence, "evidence", o.evidence, "what is kept of what does not pass: none; short, headers of packets, logs, dumps and tables; full, whole packets and the keys of TLS too [EVIDENCE]")
 	f.IntVar(&o.procs, "procs", 8, "stories of the catalogue that run at once")
 	f.BoolVar(&o.catalogue, "catalogue", true, "run the catalogue before the soak")
 	cmd.AddCommand(rehearseCommand())
@@ -77,6 +80,7 @@ type options struct {
 	procs     int
 	shard     string
 	require   []string
+	evidence  string // what is kept of a round that is no PASS
 	catalogue bool
 }
 
@@ -101,6 +105,7 @@ func (o *options) fromEnvironment() error {
 	if text := os.Getenv("REQUIRE"); text != "" {
 		o.require = strings.Split(text, ",")
 	}
+	o.evidence = cmp.Or(os.Getenv("EVIDENCE"), harness.EvidenceShort)
 	o.shard = os.Getenv("SHARD")
 	o.target, o.mutant = os.Getenv("TARGET"), os.Getenv(harness.EnvMutant)
 	return nil
@@ -113,6 +118,9 @@ func (o *options) check() error {
 		return errors.New("duration must be more than zero: try --duration 2m")
 	case o.procs < 1:
 		return errors.New("procs must be at least 1")
+	}
+	if err := harness.CheckEvidence(o.evidence); err != nil {
+		return err
 	}
 	for _, name := range o.require {
 		if name != leak.Heap && name != leak.RSS {

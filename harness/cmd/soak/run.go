@@ -172,7 +172,7 @@ func (j *job) endCycle(*exec.Cmd, syscall.Signal) error {
 func (j *job) play(name string, first func(*exec.Cmd, syscall.Signal) error, args ...string) error {
 	fmt.Printf("soak: %s\n", name)
 	line := []string{"--no-color", "--succinct", "--seed=" + strconv.FormatInt(j.seed, 10)}
-	own := []string{"--", "-target=" + j.target}
+	own := []string{"--", "-target=" + j.target, "-evidence=" + j.evidence}
 	for _, a := range args {
 		if strings.HasPrefix(a, "-") {
 			line = append(line, a)
@@ -210,6 +210,9 @@ func (j *job) again() string {
 	}
 	if len(j.require) > 0 {
 		text += " --require " + strings.Join(j.require, ",")
+	}
+	if j.evidence != harness.EvidenceShort {
+		text += " --evidence " + j.evidence
 	}
 	return text
 }
