@@ -54,63 +54,93 @@ func (w *World) Play(s fault.Schedule) {
 	if err := s.Check(); err != nil {
 		w.abort(fmt.Errorf("play schedule: %w", err))
 	}
-	w.faults++
-	r.fault = record.Fault{ID: w.faults, Name: fmt.Sprintf("a schedule of %d steps", len(s.Steps)), Place: "several places", Class: record.Mixed}
-	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
-	r.starved = StartStarvation()
-	w.expose()
-	w.boundMixed(s)
-	w.listen()
+	faults, err := s.Faults()
+	if err != nil {
+		w.abort(fmt.Errorf("play schedule: %w", err))
+	}
 	file := fmt.Sprintf("schedule-%s.yaml", w.id)
 	if err := s.Write(filepath.Join(w.suite.Dir, file)); err != nil {
 		w.abort(err)
 	}
-	told := record.Schedule{Seed: s.Seed, File: file, Steps: Steps(s)}
-	w.emit(record.Event{Kind: record.KindSchedule, Schedule: &told})
-	w.t.Logf("%s", s)
+	w.mixed(fmt.Sprintf("a schedule of %d steps", len(s.Steps)), faults, func() (string, bool) {
+		told := record.Schedule{Seed: s.Seed, File: file, Steps: Steps(s)}
+		w.emit(record.Event{Kind: record.KindSchedule, Schedule: &told})
+		w.t.Logf("%s", s)
+		r.events = len(s.Steps)
+		played, err := s.Play(w.ctx, w.Lab, w.revive)
+		if err != nil {
+			w.abort(err)
+		}
+		bit := 0
+		for i, p := range played {
+			told.Steps[i].Bit, told.Steps[i].Saw = p.Bit, p.Saw
+			if p.Bit {
+				bit++
+			}
+			if errors.Is(p.Err, errors.ErrUnsupported) {
+				w.skip(fmt.Sprintf("step %d (%s): %v", i+1, s.Steps[i].Fault, p.Err))
+			}
+		}
+		told.Played = true
+		w.emit(record.Event{Kind: record.KindSchedule, Schedule: &told})
+		return fmt.Sprintf("%d of %d steps took effect", bit, len(s.Steps)), bit > 0
+	})
+}
 
+// Meddle is Play with a deed of the story's own in place of a schedule: whatever people do
+// with the target that kills no path. It says what came of it, and whether it took effect; an
+// error blames the target: it did not serve, or did not end what it must.
+func (w *World) Meddle(name string, deed func(ctx context.Context) (saw string, bit bool, err error)) {
+	w.t.Helper()
+	if w.round.injected {
+		w.abort(errors.New("meddle: a round has one deed, or one fault"))
+	}
+	// Whoever is left alone by it is left alone for good.
+	silent := []fault.Fault{fault.Unplug{At: lab.AtClient}, fault.Unplug{At: lab.AtVisitor}, fault.Unplug{At: lab.AtOrigin}}
+	w.mixed(name, silent, func() (string, bool) {
+		saw, bit, err := deed(w.ctx)
+		if err != nil && w.ctx.Err() == nil {
+			w.round.outcome.Broken = fmt.Sprintf("%s: %v", name, err)
+			return err.Error(), true
+		}
+		return saw, bit
+	})
+}
+
+// mixed takes snapshot E, does what may kill some connections and not others, as the faults
+// would, and lets the window pass.
+func (w *World) mixed(name string, faults []fault.Fault, do func() (saw string, bit bool)) {
+	w.t.Helper()
+	r := w.round
+	w.faults++
+	r.fault = record.Fault{ID: w.faults, Name: name, Place: "several places", Class: record.Mixed}
+	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
+	r.starved = StartStarvation()
+	w.expose()
+	w.boundMixed(faults)
+	w.listen()
 	w.mu.Lock()
 	r.began = time.Now()
 	w.mu.Unlock()
-	r.at, r.injected, r.events = r.began, true, len(s.Steps)
+	r.at, r.injected, r.events = r.began, true, 1
 	w.phase("injected", r.began)
 	visiting, leave := context.WithCancel(w.ctx)
+	defer leave()
 	crowd := w.follow(visiting)
-	played, err := s.Play(w.ctx, w.Lab, w.revive)
+	saw, bit := do()
 	leave()
 	for v := range crowd {
 		r.visitors = append(r.visitors, v)
 	}
-	if err != nil {
-		w.abort(err)
-	}
-	bit := 0
-	for i, p := range played {
-		told.Steps[i].Bit, told.Steps[i].Saw = p.Bit, p.Saw
-		if p.Bit {
-			bit++
-		}
-		if errors.Is(p.Err, errors.ErrUnsupported) {
-			w.skip(fmt.Sprintf("step %d (%s): %v", i+1, s.Steps[i].Fault, p.Err))
-		}
-	}
-	told.Played = true
-	w.emit(record.Event{Kind: record.KindSchedule, Schedule: &told})
-	r.witness = func(context.Context) (string, bool, error) {
-		return fmt.Sprintf("%d of %d steps took effect", bit, len(s.Steps)), bit > 0, nil
-	}
+	r.witness = func(context.Context) (string, bool, error) { return saw, bit, nil }
 	r.at = time.Now()
 	w.look("witnessed")
 	w.outlast()
 }
 
-// boundMixed computes the window of a schedule, and skips the spec if a step has none.
-func (w *World) boundMixed(s fault.Schedule) {
+// boundMixed computes the window of several faults, and skips the spec if one has none.
+func (w *World) boundMixed(faults []fault.Fault) {
 	w.t.Helper()
-	faults, err := s.Faults()
-	if err != nil {
-		w.abort(err)
-	}
 	var windows []record.Window
 	for _, f := range faults {
 		d := f.Describe()

@@ -33,13 +33,15 @@ var _ = Describe("Matrix", Label("matrix"), func() {
 		It(fmt.Sprintf("%s at %s, %s, %s", name, place, traffic, protocol), func(ctx SpecContext) {
 			w := harness.New(ctx, lab.BehindNAT)
 
-			f := faultOf(w, name, place)
-			if traffic == matrix.Short {
+			switch flow := matrix.Flow(traffic); {
+			case traffic == matrix.Short:
 				w.VisitShort(crew, protocol)
-			} else {
-				w.VisitIn(matrix.Flow(traffic), crew, protocol)
+			case flow == load.Stalled:
+				standStill(w, protocol)
+			default:
+				w.VisitIn(flow, crew, protocol)
 			}
-			endure(w, f)
+			endure(w, faultOf(w, name, place))
 		})
 	}
 })

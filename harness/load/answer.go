@@ -23,11 +23,15 @@ const limit = 1 << 20
 //	flow=F   upload: the body does not end; its first 1 KiB is echoed, the rest checked
 //	         half up: as much of the body as comes is echoed; half down: half of an answer
 //	         stalled: the stream goes on as fast as it is taken
+//	upgrade=N the N-th of BadUpgrades is the answer, and then the end
 //
 // The answer's body ends there.
 func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	flow := Flow(r.URL.Query().Get("flow"))
 	switch {
+	case r.URL.Query().Has("upgrade"):
+		o.mislead(w, r)
+		return
 	case flow == Upgrading:
 		select {
 		case <-r.Context().Done():
@@ -95,6 +99,36 @@ func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-o.closing:
 		}
 	}
+}
+
+// BadUpgrades are answers to an upgrade that are none: a local service may be broken, or
+// not the one that was meant.
+var BadUpgrades = []string{
+	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno",
+	"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n",
+	"HTTP/1.1 101 Switching Protocols\r\n\r\n", // to what?
+	"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+	"HTTP/1.1 101 Switching Protocols\r\nConnection: Upg", // and no more
+	"HTTP/1.1 999999999999 \x00\r\n\r\n",
+	"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03", // a TLS server, it seems
+	"",
+}
+
+// mislead answers an upgrade badly.
+func (o *Origin) mislead(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(r.URL.Query().Get("upgrade"))
+	if err != nil || n < 0 || n >= len(BadUpgrades) {
+		http.Error(w, "no such upgrade", http.StatusBadRequest)
+		return
+	}
+	o.wait.Add(1) // the server stops counting a connection that is taken from it
+	defer o.wait.Done()
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return // the peer has left
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, BadUpgrades[n]) // the peer may have left
 }
 
 // take answers a request whose body does not end, once its first n bytes have come.

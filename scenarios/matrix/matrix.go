@@ -105,6 +105,8 @@ func excluded(row []string) string {
 		return "only a body of HTTP has a length, and so a half"
 	case traffic == "half-closed" && other(load.TCP):
 		return "only plain TCP keeps a connection of which one direction has ended"
+	case traffic == "zero window" && place == string(lab.AtVisitor):
+		return "at the visitor TCP_USER_TIMEOUT counts from when the window closed, before the fault"
 	case name == "":
 		return ""
 	}

@@ -1,0 +1,30 @@
+package harness
+
+import (
+	"context"
+
+	"github.com/halfopen/halfopen/harness/load"
+	"github.com/halfopen/halfopen/harness/target"
+)
+
+// What a deed of Meddle may need.
+
+// Guest starts one more client of the target, beside those that a World has. Its role must
+// be its own. Whoever calls it stops it.
+func (w *World) Guest(ctx context.Context, c target.ClientValues) (*target.Instance, error) {
+	return w.deployment.StartClient(ctx, c)
+}
+
+// Route is how visitors reach the returning client by a protocol; ok is false if the target
+// has no way for it.
+func (w *World) Route(p load.Protocol) (route target.Route, ok bool, err error) {
+	routes, err := w.deployment.Routes(target.Returning)
+	route, ok = routes[string(p)]
+	return route, ok, err
+}
+
+// Depart has all visitors leave at once, in the middle of what they do, and says how many.
+func (w *World) Depart() int {
+	closeAll(w.round.visitors)
+	return len(w.round.visitors)
+}
