@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,6 +32,42 @@ func TestTakeShard(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		case c.fails == "" && (err != nil || j.seed != c.want || j.name() != c.name):
 			t.Errorf("%+v: seed %d, %s (%v)", c, j.seed, j.name(), err)
+		}
+	}
+}
+
+// What the user says of evidence reaches the suite and the command that does the run
+// again; a word that means nothing is refused before anything is built.
+func TestEvidence(t *testing.T) {
+	for _, c := range []struct {
+		said, passed, again string
+	}{
+		{"", "-evidence=short", ""},
+		{"none", "-evidence=none", " --evidence none"},
+		{"full", "-evidence=full", " --evidence full"},
+		{"fulll", "", ""},
+	} {
+		t.Setenv("EVIDENCE", c.said)
+		j := job{options: options{procs: 1}}
+		if err := j.fromEnvironment(); err != nil {
+			t.Fatal(err)
+		}
+		err := j.check()
+		if c.passed == "" {
+			if err == nil || err.Error() != `evidence "fulll": want none, short or full` {
+				t.Errorf("%q: %v", c.said, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", c.said, err)
+		}
+		line := j.line([]string{"--label-filter=soak", "soak=1m"})
+		if own := line[slices.Index(line, "--")+1:]; !slices.Contains(own, c.passed) {
+			t.Errorf("%q: the suite is told %q", c.said, own)
+		}
+		if again := j.again(); c.again != "" && !strings.HasSuffix(again, c.again) || c.again == "" && strings.Contains(again, "evidence") {
+			t.Errorf("%q: done again by %q", c.said, again)
 		}
 	}
 }

@@ -168,9 +168,22 @@ func (j *job) endCycle(*exec.Cmd, syscall.Signal) error {
 }
 
 // play runs the compiled scenarios once, into the run's folder; first handles the
-// first signal. A word without a leading dash is a flag of the suite itself.
+// first signal. An argument without a leading dash is a flag of the suite itself.
 func (j *job) play(name string, first func(*exec.Cmd, syscall.Signal) error, args ...string) error {
 	fmt.Printf("soak: %s\n", name)
+	cmd := exec.Command(j.ginkgo, j.line(args)...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	err := j.wait(cmd, first)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		j.failed = true // the record says why
+		return nil
+	}
+	return err
+}
+
+// line is what Ginkgo is told: its own flags, the suite, and the suite's flags.
+func (j *job) line(args []string) []string {
 	line := []string{"--no-color", "--succinct", "--seed=" + strconv.FormatInt(j.seed, 10)}
 	own := []string{"--", "-target=" + j.target, "-evidence=" + j.evidence}
 	for _, a := range args {
@@ -180,15 +193,7 @@ func (j *job) play(name string, first func(*exec.Cmd, syscall.Signal) error, arg
 			own = append(own, "-"+a)
 		}
 	}
-	cmd := exec.Command(j.ginkgo, append(append(line, j.suite), own...)...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	err := j.wait(cmd, first)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		j.failed = true // the record says why
-		return nil
-	}
-	return err
+	return append(append(line, j.suite), own...)
 }
 
 // name is that of the run's folder, after the time: shards begin together.
