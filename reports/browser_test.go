@@ -82,6 +82,7 @@ var modes = []mode{
 type seen struct {
 	Problems []string
 	Text     string
+	Texts    []string // the pieces of the text that have a number
 	Charts   int
 	Controls int
 	Dialogs  int

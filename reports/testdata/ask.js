@@ -57,8 +57,14 @@
   // The text, without what scripts add.
   const copy = document.body.cloneNode(true);
   for (const e of copy.querySelectorAll(".copy, .find, .clock, script")) e.remove();
+  // Every text by itself, as read or as heard; the numbers of an axis are a scale, no reading.
+  const walk = document.createTreeWalker(copy, NodeFilter.SHOW_TEXT);
+  const texts = [];
+  while (walk.nextNode()) if (!walk.currentNode.parentElement.closest(".gutter, .tick, style")) texts.push(walk.currentNode.data.trim());
+  for (const e of copy.querySelectorAll("[aria-label]")) texts.push(e.getAttribute("aria-label"));
   return JSON.stringify({
     Problems: problems,
+    Texts: texts.filter((t) => /\d/.test(t)),
     Text: copy.textContent.replace(/\s+/g, " "),
     Charts: document.querySelectorAll("svg.chart").length,
     Controls: document.querySelectorAll("button, input").length,

@@ -1,0 +1,247 @@
+package reports
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/record"
+)
+
+// shown is a number as a page shows it, with its unit.
+var shown = regexp.MustCompile(`(\d+) h (\d+) min|(\d+) min (\d+) s|(\d+(?:\x{202f}\d{3})*(?:\.\d+)?)(?:[ \x{a0}](ms|min|MiB|KiB|%|s\b))?`)
+
+// readNumber gives the value of a shown number, and how far rounding may have moved it.
+func readNumber(m []string) (value, half float64) {
+	atoi := func(s string) float64 { v, _ := strconv.ParseFloat(s, 64); return v }
+	switch {
+	case m[1] != "":
+		return atoi(m[1])*3600 + atoi(m[2])*60, 60 // cut, not rounded
+	case m[3] != "":
+		return atoi(m[3])*60 + atoi(m[4]), 1
+	}
+	digits := strings.ReplaceAll(m[5], "\u202f", "")
+	value, half = atoi(digits), 0.5
+	if _, decimals, ok := strings.Cut(digits, "."); ok {
+		half = 0.5 * math.Pow10(-len(decimals))
+	} else if m[6] == "" {
+		half = 0 // a count is exact
+	}
+	unit := map[string]float64{"ms": 1e-3, "min": 60, "MiB": 1 << 20, "KiB": 1 << 10, "%": 0.01, "s": 1, "": 1}[m[6]]
+	return value * unit, half * unit
+}
+
+// truth is every number that a page may show of a record: what is in the record, and
+// what is derived from it in the few ways that derive lists.
+type truth struct{ values []float64 }
+
+func (r *truth) add(v ...float64) { r.values = append(r.values, v...) }
+
+// has tells whether a number that was shown is one of the record's, rounded.
+func (r *truth) has(value, half float64) bool {
+	i, _ := slices.BinarySearch(r.values, value-half-1e-9)
+	return i < len(r.values) && r.values[i] <= value+half+1e-9
+}
+
+// take adds each number of a JSON value, those within its strings too.
+func (r *truth) take(v any) {
+	switch v := v.(type) {
+	case float64:
+		r.add(math.Abs(v))
+	case string:
+		for _, m := range shown.FindAllStringSubmatch(v, -1) {
+			value, _ := readNumber(m)
+			r.add(value)
+		}
+		for _, digits := range regexp.MustCompile(`\d+`).FindAllString(v, -1) {
+			n, _ := strconv.ParseFloat(digits, 64)
+			r.add(n)
+		}
+	case []any:
+		for _, x := range v {
+			r.take(x)
+		}
+	case map[string]any:
+		for key, x := range v {
+			if key == "at" || key == "sample" || key == "point" {
+				continue // derive says what is read of them: their every number would allow all small ones
+			}
+			r.take(key)
+			r.take(x)
+		}
+	}
+}
+
+// truthOf reads a record on its own, without the code that draws it.
+func truthOf(t *testing.T, dir string) *truth {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, record.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &truth{}
+	for line := range strings.Lines(string(data)) {
+		var v map[string]any
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatal(err)
+		}
+		r.take(v)
+	}
+	events, err := record.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.derive(events)
+	slices.Sort(r.values)
+	return r
+}
+
+// derive adds what a page may compute: the time of the start, times after the fault, what
+// a snapshot holds of each thing, the greatest and the last of a curve, differences to the
+// first baseline, sums, verdicts counted, and the bound of n exposures.
+func (r *truth) derive(events []record.Event) {
+	type round struct {
+		spec  string
+		cycle int
+	}
+	faultAt, specs, cycles := map[round]time.Time{}, map[record.Verdict]float64{}, map[record.Verdict]float64{}
+	sums := map[string]map[string]float64{"exposures": {}, "faults": {}}
+	begun, worst, fault := 0.0, map[string]record.Verdict{}, map[round]string{}
+	base := map[string]float64{}
+	curves := map[string]float64{} // the last value of each, by round, process and what it counts
+	highest := map[string]float64{}
+	curve := func(of round, role, what string, v float64) {
+		key := fmt.Sprint(of, role, what)
+		curves[key], highest[key] = v, max(highest[key], v)
+	}
+	if len(events) > 0 {
+		r.take(events[0].At.UTC().Format("2006-01-02 15:04"))
+	}
+	for _, e := range events {
+		of := round{e.Spec, e.Cycle}
+		switch {
+		case e.Begin != nil:
+			begun++
+		case e.Fault != nil && e.Fault.Phase == "injected":
+			if faultAt[of].IsZero() {
+				faultAt[of] = e.At
+			}
+			fault[of] = e.Fault.Name + e.Fault.Place
+			sums["faults"][""]++
+			sums["faults"][fault[of]]++
+		case e.Point != nil:
+			p := e.Point
+			curve(of, p.Role, "fds", float64(p.FDs))
+			curve(of, p.Role, "left", float64(p.Survivors))
+			curve(of, p.Role, "RssAnon", float64(p.RssAnon))
+			for state, n := range p.Sockets {
+				curve(of, p.Role, state, float64(n))
+			}
+			for state, n := range p.Kernel {
+				curve(of, p.Role, "kernel "+state, float64(n))
+			}
+		case e.Snapshot != nil:
+			s := e.Snapshot.Sample
+			r.add(float64(s.Memory.RssAnon), float64(s.PID))
+			curve(of, s.Role, "RssAnon", float64(s.Memory.RssAnon))
+			counts := map[string]float64{"fds": float64(len(s.FDs)), "sockets": float64(len(s.Sockets)), "goroutines": float64(goroutines(s))}
+			for _, x := range s.Sockets {
+				counts[x.State]++
+			}
+			for _, x := range s.Kernel {
+				counts["kernel "+x.State]++
+			}
+			for what, n := range counts {
+				r.add(n)
+				curve(of, s.Role, what, n)
+				key := e.Spec + s.Role + what
+				if first, ok := base[key]; ok && e.Snapshot.Label == record.Settled {
+					r.add(math.Abs(n - first))
+				} else if !ok && e.Snapshot.Label == record.Baseline {
+					base[key] = n
+				}
+			}
+		case e.Verdict != nil:
+			v := e.Verdict
+			for _, key := range []string{"", e.Spec, fault[of]} {
+				sums["exposures"][key] += float64(v.Exposures)
+			}
+			if e.Cycle > 0 {
+				cycles[v.Verdict]++
+			}
+			if old, ok := worst[e.Spec]; !ok || worse(v.Verdict, old) {
+				worst[e.Spec] = v.Verdict
+			}
+		}
+	}
+	for _, e := range events {
+		if e.Point != nil {
+			continue
+		}
+		// What came before the fault is told with a minus.
+		if start := faultAt[round{e.Spec, e.Cycle}]; !start.IsZero() {
+			r.add(math.Abs(e.At.Sub(start).Seconds()))
+		}
+	}
+	for key := range curves {
+		r.add(curves[key], highest[key])
+	}
+	for _, v := range worst {
+		specs[v]++
+	}
+	all := 0.0
+	for _, n := range cycles {
+		r.add(n)
+		all += n
+	}
+	for _, n := range specs {
+		r.add(n)
+	}
+	r.add(begun, all)
+	for _, list := range sums {
+		for _, n := range list {
+			share := 1 - math.Pow(0.05, 1/n)
+			r.add(n, math.Floor(1/share), share)
+		}
+	}
+	r.add(0.95) // the confidence of every bound
+	r.add(80)   // "needs 80 cycles", in what a report does not show
+}
+
+// A number that a page shows and its record does not have is an invention.
+func TestNumbersAreOfTheRecord(t *testing.T) {
+	browser := chromium(t)
+	for name, b := range map[string]*recordBuilder{"pass": passRun(t), "leak": leakRun(t), "soak": soakRun(t, 30, 17), "interrupted": interruptedRun(t)} {
+		dir := b.write()
+		mustWrite(t, dir)
+		known := truthOf(t, dir)
+		s := look(t, browser, modes[0], filepath.Join(dir, PageName))
+		read := 0
+		for _, text := range s.Texts {
+			for _, m := range shown.FindAllStringSubmatch(text, -1) {
+				read++
+				if value, half := readNumber(m); !known.has(value, half) {
+					t.Errorf("%s: the page shows %q, which is not in the record: %.90q", name, m[0], text)
+				}
+			}
+		}
+		// The comparison must be able to fail: most numbers are not in the record.
+		free := 0
+		for n := range 1000 {
+			if !known.has(float64(n), 0) {
+				free++
+			}
+		}
+		if t.Logf("%s: %d numbers compared; of the counts below 1000, %d would be refused", name, read, free); read < 50 || free < 900 {
+			t.Errorf("%s: %d numbers read, %d of 1000 refused: this comparison says nothing", name, read, free)
+		}
+	}
+}
