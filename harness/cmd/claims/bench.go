@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -65,7 +66,8 @@ type stage struct {
 	server   *lab.Process
 	observer *probe.Observer
 	idle     record.Point // what the program holds without connections
-	heals    []fault.Heal
+	visitor  net.Conn     // whose session is under way
+	heals    []fault.Heal // and what else must be undone
 }
 
 // open builds a lab.

@@ -41,7 +41,7 @@ func (t trial) fill(r reading) Case {
 
 // all are the claims, in the document's order of subjects.
 func all() []claim {
-	return slices.Concat(detection(), deaths())
+	return slices.Concat(detection(), deaths(), layers(), alone(), memory(), monitors())
 }
 
 // with is a case with another setting than the document's.

@@ -19,7 +19,7 @@ type play struct {
 	peer     []string          // arguments of the peer
 	count    int               // connections; 1 if 0
 	sysctls  map[string]string // of the server's host, before there are connections
-	fault    fault.Fault
+	fault    fault.Fault       // none if nil
 	watch    time.Duration
 	// over is what is waited for; that no descriptor is held if nil.
 	over func(*stage) look
@@ -59,7 +59,13 @@ func (p play) run(ctx context.Context, b *bench) (r reading, err error) {
 	if p.over != nil {
 		over = p.over(s)
 	}
-	if r, err = s.until(ctx, p.fault, p.watch, over); err != nil || p.after == nil {
+	if p.fault == nil {
+		r, err = s.wait(ctx, p.watch, over)
+		r.bit, r.witness = true, "no fault, and the peer is there"
+	} else {
+		r, err = s.until(ctx, p.fault, p.watch, over)
+	}
+	if err != nil || p.after == nil {
 		return r, err
 	}
 	return r, p.after(ctx, s, &r)

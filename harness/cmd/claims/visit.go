@@ -26,6 +26,66 @@ func (s *stage) request(ctx context.Context) error {
 	return ask(conn)
 }
 
+// requests has visitors send requests, one each pause, until the stage is closed. That one
+// is not answered is no error.
+func requests(pause time.Duration) func(context.Context, *stage) error {
+	return func(ctx context.Context, s *stage) error {
+		ctx, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		s.heals = append(s.heals, func(context.Context) error {
+			stop()
+			<-done
+			return nil
+		})
+		go func() {
+			defer close(done)
+			for tick := time.NewTicker(pause); ; {
+				select {
+				case <-ctx.Done():
+					tick.Stop()
+					return
+				case <-tick.C:
+					_ = s.request(ctx) // whose connection died is not answered
+				}
+			}
+		}()
+		return nil
+	}
+}
+
+// session is a visitor whose session is under way: a byte has come through. talk has it
+// write a byte so often, 0 never.
+func session(talk time.Duration) func(context.Context, *stage) error {
+	return func(ctx context.Context, s *stage) error {
+		conn, err := s.visit(ctx)
+		if err != nil {
+			return err
+		}
+		s.heals = append(s.heals, func(context.Context) error {
+			_ = conn.Close() // its session may be over
+			return nil
+		})
+		s.visitor = conn
+		if err := conn.SetDeadline(time.Now().Add(3 * time.Second)); err != nil {
+			return err
+		}
+		if err := ask(conn); err != nil {
+			return err
+		}
+		if talk > 0 {
+			go func() {
+				for range time.Tick(talk) {
+					_ = conn.SetDeadline(time.Now().Add(time.Minute)) // a closed one fails below
+					if _, err := conn.Write([]byte{'.'}); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		return conn.SetDeadline(time.Time{})
+	}
+}
+
 // ask sends a request on a visitor's connection, and reads the answer.
 func ask(conn net.Conn) error {
 	word := []byte{'?'}

@@ -113,7 +113,14 @@ func (s *Server) run(handle, visit func(net.Conn)) error {
 		if err != nil {
 			return err
 		}
-		go func() { failed <- accept(visitors, visit) }()
+		go func() {
+			failed <- accept(visitors, func(c net.Conn) {
+				if err := s.options.Set(c.(*net.TCPConn)); err != nil {
+					fmt.Println(err)
+				}
+				visit(c)
+			})
+		}()
 	}
 	if err := s.answers(); err != nil {
 		return err
