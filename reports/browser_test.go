@@ -30,7 +30,7 @@ var ask string
 
 // chromium starts one headless browser for a test; it ends with the test. Without a
 // browser on this machine the test is skipped.
-func chromium(t *testing.T) context.Context {
+func chromium(t testing.TB) context.Context {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {

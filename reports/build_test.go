@@ -12,12 +12,12 @@ import (
 
 // recordBuilder makes records as the harness writes them, on a clock of its own.
 type recordBuilder struct {
-	t      *testing.T
+	t      testing.TB
 	now    time.Time
 	events []record.Event
 }
 
-func newRecord(t *testing.T) *recordBuilder {
+func newRecord(t testing.TB) *recordBuilder {
 	b := &recordBuilder{t: t, now: time.Date(2026, 11, 20, 9, 30, 0, 0, time.UTC)}
 	return b
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/halfopen/halfopen/harness/record"
 )
 
-func mustWrite(t *testing.T, dir string) (record.Summary, string) {
+func mustWrite(t testing.TB, dir string) (record.Summary, string) {
 	t.Helper()
 	s, err := Write(dir)
 	if err != nil {
@@ -22,7 +22,7 @@ func mustWrite(t *testing.T, dir string) (record.Summary, string) {
 	return s, read(t, dir, PageName)
 }
 
-func read(t *testing.T, dir, name string) string {
+func read(t testing.TB, dir, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
