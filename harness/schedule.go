@@ -78,13 +78,21 @@ func (w *World) Play(s fault.Schedule) {
 				bit++
 			}
 			if errors.Is(p.Err, errors.ErrUnsupported) {
-				w.skip(fmt.Sprintf("step %d (%s): %v", i+1, s.Steps[i].Fault, p.Err))
+				w.lacks(fmt.Sprintf("step %d: %v", i+1, p.Err))
 			}
 		}
 		told.Played = true
 		w.emit(record.Event{Kind: record.KindSchedule, Schedule: &told})
 		return fmt.Sprintf("%d of %d steps took effect", bit, len(s.Steps)), bit > 0
 	})
+}
+
+// lacks ends the spec as SKIPPED for what this machine cannot do: no target's file can know.
+func (w *World) lacks(what string) {
+	w.t.Helper()
+	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{Verdict: record.Skipped, Reason: what, Returned: -1}})
+	w.round.judged, w.round.verdict = true, record.Skipped
+	w.t.Skipf("%s: %s", record.Skipped, what)
 }
 
 // Meddle is Play with a deed of the story's own in place of a schedule: whatever people do

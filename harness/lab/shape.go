@@ -27,7 +27,7 @@ type shaping struct {
 var noNetem atomic.Bool
 
 // errDuplicate is the one thing for which there is no other means.
-var errDuplicate = errors.New("this kernel cannot duplicate packets without netem")
+var errDuplicate = fmt.Errorf("this kernel cannot duplicate packets without netem: %w", errors.ErrUnsupported)
 
 // maxSegments is GSO_MAX_SEGS, what a veth is born with.
 const maxSegments = 65535
