@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -148,4 +149,23 @@ func (h *Host) Marked(table, chain, mark string) (rules int, hits uint64, err er
 		rules, hits = rules+1, hits+n
 	}
 	return rules, hits, nil
+}
+
+// Recent lists the addresses on a list of iptables' recent match, which some rule of the
+// host must name. It starts no program.
+func (h *Host) Recent(list string) ([]string, error) {
+	var text []byte
+	err := h.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/xt_recent/" + list)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read list %s of host %s: %w", list, h.Name, err)
+	}
+	var found []string
+	for line := range strings.Lines(string(text)) { // src=10.4.0.2 ttl: 63 last_seen: ...
+		address, _, _ := strings.Cut(line, " ")
+		found = append(found, strings.TrimPrefix(address, "src="))
+	}
+	return found, nil
 }

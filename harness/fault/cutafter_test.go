@@ -1,0 +1,124 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/halfopen/halfopen/harness/lab"
+)
+
+// echo has the lab's server send back every byte that comes to port 4443, and the client
+// send a byte after the other, for as long as the connection lasts; then it makes another.
+// passed is how many bytes have come back on the newest, or on the one that fell silent.
+func echo(t *testing.T, l *lab.Lab) (passed func() int) {
+	t.Helper()
+	ln, err := l.Server.Listen(t.Context(), netip.AddrPortFrom(l.ClientSide, 4443).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = io.Copy(c, c) // until it is closed, or destroyed
+			}()
+		}
+	}()
+	var echoes atomic.Int64
+	done := make(chan struct{})
+	t.Cleanup(func() { <-done }) // before the lab goes
+	go func() {
+		defer close(done)
+		for t.Context().Err() == nil {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			c, err := l.Client.DialContext(ctx, "tcp", ln.Addr().String())
+			cancel()
+			if err != nil {
+				continue
+			}
+			echoes.Store(0)
+			for b := make([]byte, 1); err == nil && t.Context().Err() == nil; {
+				if err = c.SetDeadline(time.Now().Add(4 * time.Second)); err != nil {
+					break
+				}
+				if _, err = c.Write(b); err != nil {
+					break
+				}
+				if _, err = c.Read(b); err == nil {
+					echoes.Add(1)
+				}
+			}
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				echoes.Store(0) // destroyed
+			}
+			c.Close()
+		}
+	}()
+	return func() int { return int(echoes.Load()) }
+}
+
+// many is more echoes than a connection has that is cut.
+const many = 40
+
+// SYN, SYN ACK and ACK are three packets, and a byte and its echo are two, or three if
+// each is acknowledged apart.
+func TestCutAfter(t *testing.T) {
+	for _, c := range []struct {
+		cut         CutAfter
+		least, most int // echoes on the connection that is cut
+	}{
+		{CutAfter{Packets: 1}, 0, 0},
+		{CutAfter{Packets: 3}, 0, 0},
+		{CutAfter{Packets: 23}, 6, 10},
+		{CutAfter{Packets: 23, Way: ToServer}, 6, 10},
+		{CutAfter{Packets: 23, Way: FromServer}, 6, 10},
+	} {
+		t.Run(c.cut.Describe().Name, func(t *testing.T) {
+			l := build(t, lab.BehindNAT)
+			passed := echo(t, l)
+			if !eventually(func() bool { return passed() >= many }) {
+				t.Fatal("no bytes come back before the fault")
+			}
+			heal, witness := inject(t, c.cut, l)
+			expect(t, witness, true)
+			if got := passed(); got < c.least || got > c.most {
+				t.Errorf("%d bytes came back, want %d to %d", got, c.least, c.most)
+			}
+			healTwice(t, heal)
+			expect(t, witness, false)
+			if !eventually(func() bool { return passed() >= many }) {
+				t.Error("no bytes come back after the heal")
+			}
+		})
+	}
+}
+
+func TestCutAfterRefuses(t *testing.T) {
+	l := build(t, lab.BehindNAT)
+	for _, c := range []struct {
+		cut  CutAfter
+		want string
+	}{
+		{CutAfter{}, "first packet"},
+		{CutAfter{Packets: 1, Way: "up"}, "no such way"},
+	} {
+		if _, _, err := c.cut.Inject(t.Context(), l); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: error is %v, want %q", c.cut, err, c.want)
+		}
+	}
+	if _, _, err := (CutAfter{Packets: 1}).Inject(t.Context(), build(t, lab.Direct)); err == nil || !strings.Contains(err.Error(), "no router") {
+		t.Errorf("error without a router is %v", err)
+	}
+}
