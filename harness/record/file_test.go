@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -78,5 +79,21 @@ func TestReadRefuses(t *testing.T) {
 	}
 	if _, err := Read(t.TempDir()); err == nil {
 		t.Error("a folder without a record was read")
+	}
+}
+
+// A disk that is full is said at the first event that has no room.
+func TestWriteSaysThatTheDiskIsFull(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink("/dev/full", filepath.Join(dir, FileName)); err != nil {
+		t.Fatal(err)
+	}
+	w, err := Append(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Write(Event{Kind: KindEnd}); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "write record") {
+		t.Errorf("the error is %v", err)
 	}
 }
