@@ -110,6 +110,44 @@ func TestNATTranslatesAndForgets(t *testing.T) {
 	}
 }
 
+func TestDoubleNATTranslatesTwice(t *testing.T) {
+	l := build(t, DoubleNAT)
+	conn, seen := dial(t, l.Client, serve(t, l.Server, l.ClientSide))
+	if seen.Addr() != l.Router.Outer.IP() {
+		t.Errorf("server sees the client as %s, want the carrier's %s", seen.Addr(), l.Router.Outer.IP())
+	}
+	mappings, err := l.Router.Mappings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := netip.MustParseAddrPort(conn.LocalAddr().String())
+	home := l.Router.Inner.Peer.IP()
+	if len(mappings) != 1 || mappings[0].Inside.Addr() != home || mappings[0].Outside != seen || home == client.Addr() {
+		t.Errorf("the carrier's mappings are %v, want one of the home's %s as %s, and nothing of the client's %s", mappings, home, seen, client)
+	}
+}
+
+func TestHardNATGivesPortsAtRandom(t *testing.T) {
+	const dials = 8
+	for _, c := range []struct {
+		topology Topology
+		kept     int // connections that keep their own port
+	}{{BehindNAT, dials}, {HardNAT, 0}} {
+		l := build(t, c.topology)
+		address := serve(t, l.Server, l.ClientSide)
+		kept := 0
+		for range dials {
+			conn, seen := dial(t, l.Client, address)
+			if netip.MustParseAddrPort(conn.LocalAddr().String()).Port() == seen.Port() {
+				kept++
+			}
+		}
+		if kept != c.kept {
+			t.Errorf("%s: %d of %d connections keep their port, want %d", l.Name, kept, dials, c.kept)
+		}
+	}
+}
+
 func TestPulledCablePutsItsRouteBack(t *testing.T) {
 	l := build(t, BehindNAT)
 	address := serve(t, l.Server, l.ClientSide)

@@ -15,14 +15,15 @@ type NAT struct {
 	Outer, Inner *End
 }
 
-// masquerade turns h into a NAT router. Every host has rules of its own: the
-// machine's firewall is never touched.
-func masquerade(h *Host, outer, inner *End) (*NAT, error) {
+// masquerade turns h into a NAT router; flags are those of iptables' MASQUERADE. Every
+// host has rules of its own: the machine's firewall is never touched.
+func masquerade(h *Host, outer, inner *End, flags ...string) (*NAT, error) {
 	n := &NAT{Host: h, Outer: outer, Inner: inner}
 	if err := h.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
 		return nil, err
 	}
-	if err := n.Rule("-A", "nat", "POSTROUTING", "-o", outer.Name, "-j", "MASQUERADE"); err != nil {
+	rule := append([]string{"-o", outer.Name, "-j", "MASQUERADE"}, flags...)
+	if err := n.Rule("-A", "nat", "POSTROUTING", rule...); err != nil {
 		return nil, err
 	}
 	return n, nil

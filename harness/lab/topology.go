@@ -84,35 +84,85 @@ const behindNATDrawing = `visitor ---- server ---- router ---- client ---- origi
 //	                          NAT
 func BehindNAT() (*Lab, error) {
 	l := &Lab{Name: "BehindNAT", Drawing: behindNATDrawing}
-	return l.build(func() error {
-		if err := l.edges(); err != nil {
-			return err
+	return l.build(func() error { return l.behind([]string{"router"}) })
+}
+
+const hardNATDrawing = `visitor ---- server ---- router ---- client ---- origin
+                     NAT, random ports`
+
+// HardNAT is BehindNAT with a router that gives every connection a port at random, as
+// a symmetric NAT does: none keeps the client's own, none is given twice in a row.
+//
+//	visitor ---- server ---- router ---- client ---- origin
+//	                     NAT, random ports
+func HardNAT() (*Lab, error) {
+	l := &Lab{Name: "HardNAT", Drawing: hardNATDrawing}
+	return l.build(func() error { return l.behind([]string{"router"}, "--random-fully") })
+}
+
+const doubleNATDrawing = `visitor ---- server ---- carrier ---- home ---- client ---- origin
+                          NAT         NAT`
+
+// DoubleNAT has a client behind its home's router, which is behind its carrier's. The
+// lab's Router is the carrier's: what is done to the NAT is done there, and the home's
+// goes on knowing every connection. AtRouterOuter is the carrier's end towards the
+// server, AtRouterInner the home's towards the client.
+//
+//	visitor ---- server ---- carrier ---- home ---- client ---- origin
+//	                          NAT         NAT
+func DoubleNAT() (*Lab, error) {
+	l := &Lab{Name: "DoubleNAT", Drawing: doubleNATDrawing}
+	return l.build(func() error { return l.behind([]string{"carrier", "home"}) })
+}
+
+// behind puts the client behind a chain of routers, of which the first is next to the
+// server. Each masquerades, with flags if there are any, and nobody outside has a route
+// to a network inside: what leaves a router untranslated gets no answer, as on the
+// internet.
+func (l *Lab) behind(routers []string, flags ...string) error {
+	if err := l.edges(); err != nil {
+		return err
+	}
+	var first, last *Link // of those from the server inwards so far
+	outer := l.Server
+	for i, name := range append(slices.Clone(routers), l.Client.Name) {
+		inner := l.Client
+		if i < len(routers) {
+			var err error
+			if inner, err = l.host(name); err != nil {
+				return err
+			}
 		}
-		router, err := l.host("router")
+		cable, err := l.connect(outer, inner, byte(2*i+2))
 		if err != nil {
 			return err
 		}
-		outer, err := l.connect(l.Server, router, 2)
-		if err != nil {
+		if i == 0 {
+			first = cable
+		} else if err := l.translate(outer, inner, last.B, cable, flags); err != nil {
 			return err
 		}
-		inner, err := l.connect(router, l.Client, 4)
-		if err != nil {
-			return err
-		}
-		// The server has no route to the client's network: what leaves the
-		// router untranslated gets no answer, as on the internet.
-		if err := l.Client.addRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), inner.A.IP(), inner.B); err != nil {
-			return err
-		}
-		if l.Router, err = masquerade(router, outer.B, inner.A); err != nil {
-			return err
-		}
-		l.ClientSide = outer.A.IP()
-		l.ends[AtServer], l.ends[AtClient] = outer.A, inner.B
-		l.ends[AtRouterOuter], l.ends[AtRouterInner] = outer.B, inner.A
-		return nil
-	})
+		outer, last = inner, cable
+	}
+	l.ClientSide = first.A.IP()
+	l.ends[AtServer], l.ends[AtClient] = first.A, last.B
+	l.ends[AtRouterOuter], l.ends[AtRouterInner] = first.B, last.A
+	return nil
+}
+
+// translate makes router the way out for the host inside, and a NAT for it.
+func (l *Lab) translate(router, inside *Host, outer *End, cable *Link, flags []string) error {
+	if err := inside.addRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), cable.A.IP(), cable.B); err != nil {
+		return err
+	}
+	nat, err := masquerade(router, outer, cable.A, flags...)
+	if err != nil {
+		return err
+	}
+	if l.Router == nil {
+		l.Router = nat
+	}
+	return nil
 }
 
 // build runs fn, and takes down what there is if it fails.

@@ -24,6 +24,16 @@ func TestPlaces(t *testing.T) {
 			"router": {"router:client", "router:server"},
 			"client": {"client:origin", "client:router"}, "origin": {"origin:client"},
 		}},
+		{HardNAT, append([]Place{AtRouterInner, AtRouterOuter}, edges...), map[string][]string{
+			"visitor": {"visitor:server"}, "server": {"server:router", "server:visitor"},
+			"router": {"router:client", "router:server"},
+			"client": {"client:origin", "client:router"}, "origin": {"origin:client"},
+		}},
+		{DoubleNAT, append([]Place{AtRouterInner, AtRouterOuter}, edges...), map[string][]string{
+			"visitor": {"visitor:server"}, "server": {"server:carrier", "server:visitor"},
+			"carrier": {"carrier:home", "carrier:server"}, "home": {"home:carrier", "home:client"},
+			"client": {"client:home", "client:origin"}, "origin": {"origin:client"},
+		}},
 	} {
 		l := build(t, c.topology)
 		t.Run(l.Name, func(t *testing.T) {
