@@ -187,9 +187,9 @@ func (h *Host) Sysctl(key, value string) error {
 }
 
 // addRoute adds a route that is put back whenever its link comes up again. A
-// zero dst is the default route.
-func (h *Host) addRoute(dst netip.Prefix, via netip.Addr, end *End) error {
-	route := netlink.Route{LinkIndex: end.index, Gw: via.AsSlice(), Dst: ipNet(dst)}
+// zero dst is the default route; of two, that with the lower metric is taken.
+func (h *Host) addRoute(dst netip.Prefix, via netip.Addr, end *End, metric int) error {
+	route := netlink.Route{LinkIndex: end.index, Gw: via.AsSlice(), Dst: ipNet(dst), Priority: metric}
 	if err := h.links.RouteAdd(&route); err != nil {
 		return fmt.Errorf("add route to %s on host %s: %w", dst, h.Name, err)
 	}

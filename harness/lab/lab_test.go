@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -124,6 +125,41 @@ func TestDoubleNATTranslatesTwice(t *testing.T) {
 	home := l.Router.Inner.Peer.IP()
 	if len(mappings) != 1 || mappings[0].Inside.Addr() != home || mappings[0].Outside != seen || home == client.Addr() {
 		t.Errorf("the carrier's mappings are %v, want one of the home's %s as %s, and nothing of the client's %s", mappings, home, seen, client)
+	}
+}
+
+func TestRoamingChangesTheAddress(t *testing.T) {
+	l := build(t, Roaming)
+	address := serve(t, l.Server, l.ClientSide)
+	old, seen := dial(t, l.Client, address)
+	if seen.Addr() != l.Router.Outer.IP() {
+		t.Errorf("server sees the client as %s, want the wifi's %s", seen.Addr(), l.Router.Outer.IP())
+	}
+	end, err := l.End(AtClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := end.Down(); err != nil {
+		t.Fatal(err)
+	}
+	_, seen = dial(t, l.Client, address)
+	if want := l.Cables(l.Server)[2].Peer.IP(); seen.Addr() != want {
+		t.Errorf("server sees the client that has moved as %s, want the mobile network's %s", seen.Addr(), want)
+	}
+	if _, err := old.Write([]byte("anybody?")); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the old connection ends with %v, want silence", err)
+	}
+	if err := end.Up(); err != nil {
+		t.Fatal(err)
+	}
+	if _, seen = dial(t, l.Client, address); seen.Addr() != l.Router.Outer.IP() {
+		t.Errorf("server sees the client that is back as %s, want the wifi's %s", seen.Addr(), l.Router.Outer.IP())
 	}
 }
 

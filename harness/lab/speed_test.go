@@ -29,7 +29,7 @@ func threeHosts() (*Lab, error) {
 		if err != nil {
 			return err
 		}
-		if err := l.Client.addRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), inner.A.IP(), inner.B); err != nil {
+		if err := l.Client.addRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), inner.A.IP(), inner.B, 0); err != nil {
 			return err
 		}
 		l.Router, err = masquerade(router, outer.B, inner.A)

@@ -115,6 +115,53 @@ func DoubleNAT() (*Lab, error) {
 	return l.build(func() error { return l.behind([]string{"carrier", "home"}) })
 }
 
+const roamingDrawing = `                     +-- wifi ----+
+visitor ---- server -+    NAT     +- client ---- origin
+                     +-- mobile --+
+                          NAT`
+
+// Roaming has a client with two ways out, each behind a NAT of its own. It takes the
+// wifi as long as that is there. With the cable at the client pulled it goes by the
+// mobile network, with another address. Sockets of the old one are told nothing: Linux
+// sends nothing from an address whose cable is pulled.
+// Router, and the places, are those of the wifi.
+//
+//	                     +-- wifi ----+
+//	visitor ---- server -+    NAT     +- client ---- origin
+//	                     +-- mobile --+
+//	                          NAT
+func Roaming() (*Lab, error) {
+	l := &Lab{Name: "Roaming", Drawing: roamingDrawing}
+	return l.build(func() error {
+		if err := l.behind([]string{"wifi"}); err != nil {
+			return err
+		}
+		mobile, err := l.host("mobile")
+		if err != nil {
+			return err
+		}
+		outer, err := l.connect(l.Server, mobile, 6)
+		if err != nil {
+			return err
+		}
+		inner, err := l.connect(mobile, l.Client, 8)
+		if err != nil {
+			return err
+		}
+		if err := mobile.addRoute(anywhere, outer.A.IP(), outer.B, 0); err != nil {
+			return err
+		}
+		if err := l.Client.addRoute(anywhere, inner.A.IP(), inner.B, 100); err != nil {
+			return err
+		}
+		_, err = masquerade(mobile, outer.B, inner.A)
+		return err
+	})
+}
+
+// anywhere is the destination of a default route.
+var anywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+
 // behind puts the client behind a chain of routers, of which the first is next to the
 // server. Each masquerades, with flags if there are any, and nobody outside has a route
 // to a network inside: what leaves a router untranslated gets no answer, as on the
@@ -152,7 +199,7 @@ func (l *Lab) behind(routers []string, flags ...string) error {
 
 // translate makes router the way out for the host inside, and a NAT for it.
 func (l *Lab) translate(router, inside *Host, outer *End, cable *Link, flags []string) error {
-	if err := inside.addRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), cable.A.IP(), cable.B); err != nil {
+	if err := inside.addRoute(anywhere, cable.A.IP(), cable.B, 0); err != nil {
 		return err
 	}
 	nat, err := masquerade(router, outer, cable.A, flags...)

@@ -34,6 +34,11 @@ func TestPlaces(t *testing.T) {
 			"carrier": {"carrier:home", "carrier:server"}, "home": {"home:carrier", "home:client"},
 			"client": {"client:home", "client:origin"}, "origin": {"origin:client"},
 		}},
+		{Roaming, append([]Place{AtRouterInner, AtRouterOuter}, edges...), map[string][]string{
+			"visitor": {"visitor:server"}, "server": {"server:mobile", "server:visitor", "server:wifi"},
+			"wifi": {"wifi:client", "wifi:server"}, "mobile": {"mobile:client", "mobile:server"},
+			"client": {"client:mobile", "client:origin", "client:wifi"}, "origin": {"origin:client"},
+		}},
 	} {
 		l := build(t, c.topology)
 		t.Run(l.Name, func(t *testing.T) {
