@@ -54,6 +54,11 @@ func TestFirstIsWhenTheTimelineMissedIt(t *testing.T) {
 	if w.round.outcome.First != 2 {
 		t.Errorf("first given up after %v s, want 2", w.round.outcome.First)
 	}
+	ended := &round{holders: map[string]int{"client": 7}, began: began, fault: record.Fault{Ends: "client"}}
+	ended.miss("client", 7, 1, time.Now())
+	if !ended.gaveUp.IsZero() {
+		t.Error("what a process gives up that the fault ends is held against it")
+	}
 	early := &round{holders: map[string]int{"server": 7}}
 	early.miss("server", 7, 1, time.Now())
 	if !early.gaveUp.IsZero() {

@@ -45,9 +45,13 @@ func (w *World) sample(r *round) {
 
 // miss notes when exposed connections were first seen to be fewer, after the fault has
 // begun: a story may do much before it settles. A process that came in the place of the
-// one that held them has lost none.
+// one that held them has lost none, and one that the fault itself ends is not asked why
+// it closes them, though it may take a moment to be gone.
 func (r *round) miss(role string, pid, gone int, at time.Time) {
-	if gone > 0 && pid == r.holders[role] && !r.began.IsZero() && r.gaveUp.IsZero() {
+	if gone == 0 || pid != r.holders[role] || r.began.IsZero() || !r.gaveUp.IsZero() {
+		return
+	}
+	if role != r.fault.Ends {
 		r.gaveUp = at
 	}
 }

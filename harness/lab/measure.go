@@ -64,7 +64,13 @@ func (e *End) ping(ctx context.Context, n int, pause time.Duration) (Echoes, err
 	defer stop()
 	begin := time.Now()
 	failed := make(chan error, 1)
-	go func() { failed <- e.sendPings(ctx, conn, begin, n, pause) }()
+	go func() {
+		err := e.sendPings(ctx, conn, begin, n, pause)
+		if err != nil {
+			err = errors.Join(err, conn.SetReadDeadline(time.Unix(1, 0))) // no answer is waited for any more
+		}
+		failed <- err
+	}()
 
 	got := Echoes{Sent: n}
 	seen, latest := make([]int, n), -1
@@ -114,7 +120,8 @@ func (e *End) sendPings(ctx context.Context, conn *icmp.PacketConn, begin time.T
 		if err != nil {
 			return err
 		}
-		if _, err := conn.WriteTo(text, to); err != nil {
+		// ENOBUFS tells that the cable's queue is full: this one is lost.
+		if _, err := conn.WriteTo(text, to); err != nil && !errors.Is(err, unix.ENOBUFS) {
 			return err
 		}
 	}

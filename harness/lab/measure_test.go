@@ -55,3 +55,31 @@ func TestPingAndSpeed(t *testing.T) {
 		t.Errorf("cancelled: error is %v", err)
 	}
 }
+
+// Pings that find the cable's queue full are lost; they must not leave the reader
+// waiting for ever.
+func TestPingOverAFullCable(t *testing.T) {
+	l := build(t, Direct)
+	e := end(t, l, AtClient)
+	const rate = 1e6
+	shape(t, e, Quality{Rate: rate})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	const floods = 4
+	flooded := make(chan error, floods)
+	for range floods {
+		go func() {
+			_, err := e.Speed(ctx, 20*rate, time.Second)
+			flooded <- err
+		}()
+	}
+	got, err := e.Ping(ctx, 200, 5*time.Millisecond)
+	if err != nil || len(got.Times) == got.Sent {
+		t.Errorf("%d of %d pings answered, %v; want some lost", len(got.Times), got.Sent, err)
+	}
+	for range floods {
+		if err := <-flooded; err != nil {
+			t.Error(err)
+		}
+	}
+}
