@@ -6,7 +6,7 @@ export DURATION
 
 cache = $${XDG_CACHE_HOME:-$$HOME/.cache}/halfopen
 
-.PHONY: help soak test layers physics claims big figures leftovers shrink matrix mutants bench calibrate flakes doctor lint build clean
+.PHONY: help soak test layers physics claims big figures leftovers shrink matrix sweep mutants bench calibrate flakes doctor lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ flakes: ## the quick catalogue N (30) times more; false alarms add up; HOGS=4 TA
 matrix: ## every pair of fault, place, traffic, protocol; T=3: every three; LIST=1 prints the rows
 	@$(if $(LIST),go run ./scenarios/cmd/matrix --t $(or $(T),2),scripts/setup.sh && . scripts/path.sh && HALFOPEN_RUN_NAME=matrix ginkgo --no-color -procs=8 --timeout=4h --label-filter=matrix ./scenarios -- -matrix=$(or $(T),2))
 
+sweep: ## a session's life cut after each packet, both ways and each alone; FOCUS="packet 7," for some
+	@scripts/setup.sh && . scripts/path.sh && go build -buildvcs=false -o bin/sweep ./scenarios/cmd/sweep && exec bin/sweep $(if $(FOCUS),--focus="$(FOCUS)")
+
 shrink: ## a red schedule cut down to the steps that matter: MUTANT=NAME SEED=7 STEPS=30, or FILE=schedule.yaml
 	@scripts/setup.sh && . scripts/path.sh && MUTANT=$(MUTANT) HALFOPEN_RUN_NAME=shrink ginkgo -v --no-color --seed=$(or $(SEED),7) --timeout=2h --label-filter=shrink ./scenarios -- -shrink $(if $(FILE),-schedule=$(FILE),-steps=$(or $(STEPS),30))
 
@@ -69,4 +72,4 @@ build: ## everything, and the commands into bin/
 
 clean: ## what builds left; RUNS=1 removes the results of runs too
 	rm -rf bin "$(cache)"
-	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/physics reports/claims reports/layers reports/flakes reports/bench reports/targets reports/calibrate)
+	$(if $(RUNS),rm -rf reports/runs reports/mutants reports/physics reports/claims reports/sweep reports/layers reports/flakes reports/bench reports/targets reports/calibrate)

@@ -106,6 +106,9 @@ func (w *World) bound() {
 	if bound := w.suite.Settings.HalfClose; r.traffic == halfClosed && bound > 0 {
 		r.window.Lower = min(r.window.Lower, max(0, bound-1)) // silence is enough, whatever the fault
 	}
+	if r.fault.Brings {
+		r.window.Lower = 0 // each is struck at a moment of its own, maybe in the middle of its login
+	}
 	// A flap that is shorter than every detector needs no bound.
 	if r.window.Upper < 0 && !r.window.Survive {
 		w.skip(fmt.Sprintf("nothing ends a connection in bounded time after %s at %s: in target %s %s",

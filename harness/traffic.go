@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/target"
 )
@@ -95,6 +97,49 @@ func (w *World) VisitShort(n int, protocols ...load.Protocol) {
 		visit := w.visitOf(v.Visit().Protocol, routes[string(v.Visit().Protocol)])
 		r.errands.seats.Go(func() { r.errands.run(ctx, w.Lab.Visitor.DialContext, visit) })
 	}
+}
+
+// Amid is the fault with visitors who come while it is on its way, one after the other, by
+// each protocol in turn, for a fault that takes a while to strike and brings its own
+// connections. Stage hears of each visit as it begins. The last has left when the fault is in force.
+func (w *World) Amid(f fault.Fault, stage func(name string)) fault.Fault {
+	w.t.Helper()
+	routes, err := w.deployment.Routes(target.Returning)
+	if err != nil {
+		w.abort(err)
+	}
+	protocols := w.protocols()
+	return amid{f, func(ctx context.Context) {
+		for i := 0; ctx.Err() == nil; i++ {
+			p := protocols[i%len(protocols)]
+			stage(string(p))
+			once, cancel := context.WithTimeout(ctx, visitTime)
+			err := load.Once(once, w.Lab.Visitor.DialContext, w.visitOf(p, routes[string(p)]))
+			cancel()
+			if errors.Is(err, load.ErrCorrupt) {
+				w.round.outcome.Corrupt = fmt.Sprintf("a visitor that came before the fault got a wrong byte: %v", err)
+			}
+			if pause(ctx, poll) != nil {
+				return
+			}
+		}
+	}}
+}
+
+type amid struct {
+	fault.Fault
+	visit func(context.Context) // until the context is over
+}
+
+// Inject implements fault.Fault.
+func (a amid) Inject(ctx context.Context, on *lab.Lab) (fault.Heal, fault.Witness, error) {
+	visits, leave := context.WithCancel(ctx)
+	var gone sync.WaitGroup
+	gone.Go(func() { a.visit(visits) })
+	heal, witness, err := a.Fault.Inject(ctx, on)
+	leave()
+	gone.Wait()
+	return heal, witness, err
 }
 
 // errands are short visits, one after the other in each seat.

@@ -17,7 +17,7 @@ import (
 // connection's life, in the middle of a handshake or of an upgrade. The connections that
 // are there were not counted from their first packet on, so they are destroyed, and those
 // that the client makes instead go through the fault. As soon as one of them is cut the
-// path is dead for those who come later: no SYN passes.
+// path is dead for all of them, that way, and for those who come later: no SYN passes.
 //
 //	client ---- router ---- server
 //	 SYN    1 ---->
@@ -43,7 +43,7 @@ func (c CutAfter) Describe() record.Fault {
 }
 
 // Inject implements Fault. It returns when the first packet was dropped: until a
-// connection is old enough nothing is. The others may yet have a few packets to go.
+// connection is old enough nothing is. From then on the others are cut too, however old.
 func (c CutAfter) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error) {
 	if c.Packets < 1 {
 		return nil, nil, fmt.Errorf("cut after packet %d: the first packet is number 1", c.Packets)
@@ -68,6 +68,10 @@ func (c CutAfter) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error
 			if err := b.add("filter", "FORWARD", "-i", d.from.Name, "-p", "tcp",
 				"-m", "connbytes", "--connbytes", strconv.Itoa(c.Packets+1), "--connbytes-dir", "both", "--connbytes-mode", "packets",
 				"-m", "recent", "--name", list, "--set", d.of, "-j", "DROP"); err != nil {
+				return nil, err
+			}
+			if err := b.add("filter", "FORWARD", "-i", d.from.Name, "-p", "tcp",
+				"-m", "recent", "--name", list, "--rcheck", d.of, "-j", "DROP"); err != nil {
 				return nil, err
 			}
 		}

@@ -1,0 +1,268 @@
+// Sweep cuts a session's life after each of its packets, both ways and each alone, each cut
+// in a lab of its own, and says which events of that life were hit and what came of it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/halfopen/halfopen/harness"
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/scenarios/sweep"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s := sweeper{}
+	verdict := record.Inconclusive
+	cmd := &cobra.Command{
+		Use:   "sweep",
+		Short: "Cut a session's life after each of its packets",
+		Long: `Record a session's life (connect, TLS, token, then visitors who come one after the
+other), then play it again and again, each time in a lab of its own, and cut it after
+packet N: every N, both ways and each alone. After each cut both ends must have let go
+within the window, and serve again after the heal.
+
+Which event a cut has hit is read from the packets of its own lab: two lives are never
+quite alike. Coverage is of events. The result is in reports/sweep/latest.json.
+
+  sweep --focus "packet 7, "     the cuts after packet 7 of the life recorded last
+
+Exit status: 0 pass; 1 leak, late or dead; 2 usage or set-up; 3 inconclusive.`,
+		Args: cobra.NoArgs, SilenceErrors: true, SilenceUsage: true,
+		RunE: func(*cobra.Command, []string) (err error) {
+			verdict, err = s.sweep(ctx)
+			return err
+		},
+	}
+	cmd.Flags().IntVar(&s.procs, "procs", 16, "labs at once")
+	cmd.Flags().StringVar(&s.focus, "focus", "", "only cuts whose name matches, of the life recorded last")
+	cmd.Flags().StringVar(&s.target, "target", harness.DefaultTarget, "the target's `FILE`")
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	if err := cmd.Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "sweep:", err)
+		os.Exit(2)
+	}
+	os.Exit(leak.ExitCode(verdict))
+}
+
+type sweeper struct {
+	procs         int
+	focus, target string
+	root, folder  string
+}
+
+// result is latest.json.
+type result struct {
+	Verdict  record.Verdict `json:"verdict"`
+	ExitCode int            `json:"exit_code"`
+	Target   string         `json:"target"`
+	Packets  int            `json:"packets"` // of the recorded life
+	Events   int            `json:"events"`  // of the recorded life, behind its SYN
+	Covered  int            `json:"covered"` // of those
+	Missed   []string       `json:"missed"`
+	Others   []string       `json:"others"` // events that were hit and are not in the recorded life
+	Cuts     []cut          `json:"cuts"`
+	Minutes  float64        `json:"minutes"`
+	Report   string         `json:"report"`
+}
+
+type cut struct {
+	sweep.Cut
+	Verdict record.Verdict `json:"verdict"`
+	Reason  string         `json:"reason,omitempty"`
+	Where   string         `json:"where,omitempty"`
+	Replay  string         `json:"replay"`
+}
+
+func (s *sweeper) sweep(ctx context.Context) (record.Verdict, error) {
+	began := time.Now()
+	var err error
+	if s.root, err = harness.ModuleRoot(); err != nil {
+		return "", err
+	}
+	if s.target, err = filepath.Abs(s.target); err != nil {
+		return "", err
+	}
+	s.folder = filepath.Join(s.root, "reports", "sweep")
+	if err := os.MkdirAll(s.folder, 0o755); err != nil {
+		return "", err
+	}
+	old, err := filepath.Glob(filepath.Join(s.folder, "cut-*.json"))
+	if err != nil {
+		return "", err
+	}
+	for _, file := range old { // a cut that is not played has hit nothing
+		if err := os.Remove(file); err != nil {
+			return "", err
+		}
+	}
+	if s.focus == "" {
+		run, err := s.play(ctx, 1, "records the life", "-sweep-life="+s.folder)
+		if err != nil {
+			return "", fmt.Errorf("record a life: %w", err)
+		}
+		if summary, err := verdictOf(run); err != nil || summary != record.Pass {
+			return summary, errors.Join(err, fmt.Errorf("the life that was recorded came to %s, see %s", summary, run))
+		}
+	}
+	life, err := sweep.LoadLife(s.folder)
+	if err != nil {
+		return "", fmt.Errorf("%w: sweep without --focus records one", err)
+	}
+	focus := s.focus
+	if focus == "" {
+		focus = "cut after packet"
+	}
+	run, err := s.play(ctx, s.procs, focus, "-sweep="+s.folder)
+	if err != nil {
+		return "", err
+	}
+	r, err := s.judge(run, life)
+	if err != nil {
+		return "", err
+	}
+	r.Minutes = time.Since(began).Minutes()
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return "", err
+	}
+	latest := filepath.Join(s.folder, "latest.json")
+	if err := errors.Join(os.WriteFile(latest+".new", append(text, '\n'), 0o644), os.Rename(latest+".new", latest)); err != nil {
+		return "", err
+	}
+	r.print(s.focus == "")
+	return r.Verdict, nil
+}
+
+// play runs the stories that focus names and gives the run's folder. Ginkgo fails on every
+// verdict but PASS: the record says which.
+func (s *sweeper) play(ctx context.Context, procs int, focus, flag string) (string, error) {
+	runs := filepath.Join(s.folder, "runs")
+	before, err := os.Readlink(filepath.Join(runs, "latest"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	cmd := exec.Command("ginkgo", "--no-color", fmt.Sprintf("-procs=%d", procs), "--timeout=1h", "--label-filter=sweep", "--focus=Packet sweep .*"+focus, "./scenarios", "--", flag, "-target="+s.target)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.root, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), harness.EnvOut+"="+runs, harness.EnvName+"=sweep", harness.EnvRun+"=")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true} // one Ctrl-C is enough
+	if err := cmd.Start(); err != nil {
+		return "", fmt.Errorf("start ginkgo: %w: scripts/setup.sh installs it", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(os.Interrupt) })
+	defer stop()
+	err = cmd.Wait()
+	if ctx.Err() != nil {
+		return "", errors.New("interrupted")
+	}
+	after, linkErr := os.Readlink(filepath.Join(runs, "latest"))
+	if linkErr != nil || after == before {
+		return "", errors.Join(errors.New("no story was judged"), err, linkErr)
+	}
+	return filepath.Join(runs, filepath.Base(after)), nil
+}
+
+func verdictOf(run string) (record.Verdict, error) {
+	text, err := os.ReadFile(filepath.Join(run, "summary.json"))
+	if err != nil {
+		return "", err
+	}
+	var summary record.Summary
+	err = json.Unmarshal(text, &summary)
+	return summary.Verdict, err
+}
+
+func (s *sweeper) judge(run string, life sweep.Life) (result, error) {
+	r := result{Packets: len(life), Missed: []string{}, Others: []string{}, Target: s.target, Report: filepath.Join(run, "index.html")}
+	events, err := record.Read(run)
+	if err != nil {
+		return r, err
+	}
+	if r.Verdict, err = verdictOf(run); err != nil {
+		return r, err
+	}
+	specs, verdicts := map[string]record.Spec{}, map[string]record.Judgement{} // by name
+	for _, e := range events {
+		switch {
+		case e.Begin != nil:
+			specs[e.Spec] = *e.Begin
+		case e.Verdict != nil:
+			verdicts[specs[e.Spec].Name] = *e.Verdict
+		}
+	}
+	replays := map[string]string{}
+	for _, spec := range specs {
+		replays[spec.Name] = spec.Replay
+	}
+	hit := map[string]bool{}
+	for _, c := range life.Cuts() {
+		name := "Packet sweep " + c.Name()
+		if _, played := replays[name]; !played {
+			continue
+		}
+		j, judged := verdicts[name]
+		if !judged {
+			j = record.Judgement{Verdict: record.Inconclusive, Reason: "it was not judged"}
+			r.Verdict = leak.Worst(r.Verdict, j.Verdict)
+		}
+		if _, err := c.Load(s.folder); err != nil {
+			return r, err
+		}
+		if j.Verdict != record.Inconclusive && j.Verdict != record.Skipped {
+			hit[c.Event] = true
+		}
+		one := cut{Cut: c, Verdict: j.Verdict, Replay: replays[name]}
+		if j.Verdict != record.Pass {
+			one.Reason, one.Where = j.Reason, j.Where
+		}
+		r.Cuts = append(r.Cuts, one)
+	}
+	delete(hit, "")
+	all := life[1:].Events() // the SYN passes always
+	r.Events = len(all)
+	for _, e := range all {
+		if hit[e] {
+			r.Covered++
+		} else {
+			r.Missed = append(r.Missed, e)
+		}
+		delete(hit, e)
+	}
+	for e := range hit {
+		r.Others = append(r.Others, e)
+	}
+	slices.Sort(r.Others)
+	r.ExitCode = leak.ExitCode(r.Verdict)
+	return r, nil
+}
+
+// print names what was not hit where the whole sweep was played.
+func (r result) print(whole bool) {
+	fmt.Println()
+	for _, c := range r.Cuts {
+		if c.Verdict != record.Pass {
+			fmt.Printf("%s: %s, hit %q: %s\n  where: %s\n  again: %s\n", c.Verdict, c.Name(), c.Event, c.Reason, c.Where, c.Replay)
+		}
+	}
+	if whole && len(r.Missed) > 0 {
+		fmt.Printf("not hit: %s\n", strings.Join(r.Missed, "; "))
+	}
+	fmt.Printf("%d packets, %d of %d events covered (and %d others), %d cuts, %.1f min: verdict=%s exit=%d report=%s\n",
+		r.Packets, r.Covered, r.Events, len(r.Others), len(r.Cuts), r.Minutes, r.Verdict, r.ExitCode, r.Report)
+}
