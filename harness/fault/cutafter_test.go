@@ -105,6 +105,61 @@ func TestCutAfter(t *testing.T) {
 	}
 }
 
+// Beside the connection that comes to its last packet there is one that is far from it: it
+// is cut with the other.
+func TestCutAfterCutsTheOthers(t *testing.T) {
+	for _, way := range []Way{BothWays, ToServer, FromServer} {
+		t.Run(string(way), func(t *testing.T) {
+			l := build(t, lab.BehindNAT)
+			passed := echo(t, l)
+			if !eventually(func() bool { return passed() >= many }) {
+				t.Fatal("no bytes come back before the fault")
+			}
+			var silent atomic.Bool
+			done := make(chan struct{})
+			t.Cleanup(func() { <-done }) // before the lab goes
+			go func() {
+				defer close(done)
+				for t.Context().Err() == nil && !silent.Load() {
+					silent.Store(errors.Is(talk(t.Context(), l), os.ErrDeadlineExceeded))
+				}
+			}()
+			heal, witness := inject(t, CutAfter{Packets: 5000, Way: way}, l)
+			expect(t, witness, true)
+			if !eventually(silent.Load) {
+				t.Error("bytes still come back on a connection of few packets")
+			}
+			healTwice(t, heal)
+		})
+	}
+}
+
+// talk has a byte come back now and then, until there is an error.
+func talk(ctx context.Context, l *lab.Lab) error {
+	dial, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	c, err := l.Client.DialContext(dial, "tcp", netip.AddrPortFrom(l.ClientSide, 4443).String())
+	if err != nil {
+		return wait(ctx, 10*time.Millisecond)
+	}
+	defer c.Close()
+	for b := make([]byte, 1); ctx.Err() == nil; {
+		if err := c.SetDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+			return err
+		}
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+		if _, err := c.Read(b); err != nil {
+			return err
+		}
+		if err := wait(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
 func TestCutAfterRefuses(t *testing.T) {
 	l := build(t, lab.BehindNAT)
 	for _, c := range []struct {
