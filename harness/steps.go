@@ -61,11 +61,12 @@ func (w *World) Inject(f fault.Fault) {
 }
 
 // bring takes snapshot E again: what goes through the fault has come with it. A socket
-// that was accepted a moment ago is set in the next, so it looks until all are as the
-// file says, for a second at most: then that is a finding.
+// that was accepted a moment ago is set in the next, and one that is dialled for nothing
+// never is, so it looks until all are as the file says, for a second and a dial at most:
+// then that is a finding.
 func (w *World) bring() {
 	w.t.Helper()
-	for end := time.Now().Add(time.Second); ; {
+	for end := time.Now().Add(time.Second + seconds(w.suite.Settings.Dial)); ; {
 		w.expose()
 		unset := false
 		for _, s := range w.round.snapshots {
@@ -159,6 +160,9 @@ func (w *World) expose() {
 		w.mu.Unlock()
 	}
 	r.fault.Exposures = len(r.exposed[w.Server.Role])
+	if r.fault.Brings { // a server accepts nothing that is cut inside TCP's own handshake
+		r.fault.Exposures = max(r.fault.Exposures, len(r.exposed[w.Client.Role]))
+	}
 	if r.fault.Class == record.Frozen {
 		w.mu.Lock()
 		delete(r.exposed, r.fault.Place) // who is frozen can let go of nothing: its peer must

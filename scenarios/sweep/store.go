@@ -24,10 +24,12 @@ func (c Cut) Name() string {
 	return fmt.Sprintf("cut after packet %d, %s", c.After, cmp.Or(c.Way, "both ways"))
 }
 
-// Cuts are all of a life: after each of its packets but the last, both ways and each alone.
+// Cuts are all of a life: after each of its packets, both ways and each alone, but for the
+// last, behind which nothing was recorded, and the first: where no SYN is answered neither
+// end has a connection yet, and there is nothing to judge.
 func (l Life) Cuts() []Cut {
 	var all []Cut
-	for n := 1; n < len(l); n++ {
+	for n := 2; n < len(l); n++ {
 		for _, way := range []fault.Way{fault.BothWays, fault.ToServer, fault.FromServer} {
 			all = append(all, Cut{After: n, Way: way})
 		}

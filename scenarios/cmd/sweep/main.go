@@ -73,7 +73,7 @@ type result struct {
 	ExitCode int            `json:"exit_code"`
 	Target   string         `json:"target"`
 	Packets  int            `json:"packets"` // of the recorded life
-	Events   int            `json:"events"`  // of the recorded life, behind its SYN
+	Events   int            `json:"events"`  // of the recorded life, behind SYN and SYN ACK
 	Covered  int            `json:"covered"` // of those
 	Missed   []string       `json:"missed"`
 	Others   []string       `json:"others"` // events that were hit and are not in the recorded life
@@ -234,7 +234,7 @@ func (s *sweeper) judge(run string, life sweep.Life) (result, error) {
 		r.Cuts = append(r.Cuts, one)
 	}
 	delete(hit, "")
-	all := life[1:].Events() // the SYN passes always
+	all := life[2:].Events() // the first two packets pass always
 	r.Events = len(all)
 	for _, e := range all {
 		if hit[e] {
