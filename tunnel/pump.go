@@ -180,9 +180,6 @@ func (in *intake) receive() (*chunk, error) {
 func (in *intake) read(fd uintptr) bool {
 	room := in.st.room()
 	if room == 0 {
-		if in.st.flushes() {
-			return false // what has come is read before the connection's death is heard
-		}
 		in.err = broken(int(fd))
 		return in.err != nil
 	}
@@ -232,14 +229,6 @@ func (st *stream) room() int {
 		n = st.front.room(n)
 	}
 	return n
-}
-
-// flushes says that there is credit, and that the pump has room again when what waits
-// has been flushed.
-func (st *stream) flushes() bool {
-	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
-	return st.over == nil && !st.eof && st.credit > 0 && st.out.bytes >= maxOut
 }
 
 // broken returns the error of a dead connection, without reading from it.
