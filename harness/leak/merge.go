@@ -191,8 +191,11 @@ func mergedText(events []record.Event) string {
 				cut++
 			}
 		}
-		if cut > 0 {
-			text += fmt.Sprintf("; %d ended before the end, and count as far as they had judged", cut)
+		switch {
+		case cut == 1:
+			text += "; one was cut off, and counts as far as it had judged"
+		case cut > 1:
+			text += fmt.Sprintf("; %d were cut off, and count as far as they had judged", cut)
 		}
 		return text
 	}

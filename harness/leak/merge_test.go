@@ -38,7 +38,7 @@ func TestMerge(t *testing.T) {
 		t.Errorf("%s (%s), %d exposures, %d faults, %d cycles", s.Verdict, s.Reason, s.Exposures, s.FaultEvents, s.Cycles)
 	}
 	for i, want := range []string{
-		"merged from 2 runs: exposures and fault events add up, each memory series starts anew; 1 ended before the end",
+		"merged from 2 runs: exposures and fault events add up, each memory series starts anew; one was cut off, and counts as far as it had judged",
 		"NO LEAK sockets, fds, goroutines: 0 in 2000 exposures; a leak of 1 in 668 or more",
 		"NO LEAK sockets, fds, goroutines: 0 in 100 fault events",
 		"server: heap: not stated: needs 20 more cycles", // of the longer of two, not of both together
@@ -46,6 +46,13 @@ func TestMerge(t *testing.T) {
 		if i >= len(s.Statements) || !strings.HasPrefix(s.Statements[i].Text, want) {
 			t.Errorf("statement %d of %q, want %q", i, texts(s.Statements), want)
 		}
+	}
+	c := source("runs/c", 40, 3, true)
+	if events, err = Merge([]Source{a, b, c}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := Summarize(events).Statements[0].Text; !strings.HasSuffix(got, "; 2 were cut off, and count as far as they had judged") {
+		t.Errorf("two of three were cut off: %q", got)
 	}
 	// A leak in one of them is a leak of all, with its evidence.
 	for i := range b.Events {
