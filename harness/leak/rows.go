@@ -120,13 +120,17 @@ func silentRows(s record.Settings, x Exposure) []record.Bound {
 			}
 		}
 		known := keepaliveLatest(s)
+		flying, formula := userTimeoutLatest(s), fmt.Sprintf("2 RTO %.3g + U %.3g + g", 2*rto, u)
+		if x.Edge != "" { // visitors and origins are neighbours
+			flying, formula = neighbourLatest(s), formula+", and once more, for a lost neighbour puts the timer off,"
+		}
 		switch {
 		case writes && gap != never:
-			r.Latest = gap + userTimeoutLatest(s)
-			r.Formula = fmt.Sprintf("%s + 2 RTO %.3g + U %.3g + g = %.3f s", when, 2*rto, u, r.Latest)
+			r.Latest = gap + flying
+			r.Formula = fmt.Sprintf("%s + %s = %.3f s", when, formula, r.Latest)
 			if idle { // Busy: an end that only receives is idle
 				r.Latest = worse(r.Latest, known)
-				r.Formula = fmt.Sprintf("in flight: 2 RTO %.3g + U %.3g + g = %.3f s; idle: %s", 2*rto, u, userTimeoutLatest(s), idleFormula(s))
+				r.Formula = fmt.Sprintf("in flight: %s = %.3f s; idle: %s", formula, flying, idleFormula(s))
 			}
 		case writes:
 			r.Latest, r.Formula = never, "without keepalive or a heartbeat the write that would be noticed need not come"

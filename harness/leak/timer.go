@@ -76,6 +76,18 @@ func retransmitLatest(n int, most float64) float64 {
 // write, and later writes do not put it off.
 func userTimeoutLatest(s record.Settings) float64 { return 2*rto + fires(s.UserTimeout) }
 
+// neighbourLatest is the same where the peer is this host's own neighbour, and its cable is
+// cut. What is sent to it then waits in the neighbour's queue until its address is given up
+// (neigh_probe in net/core/neighbour.c), or until others push it out of a full one, and TCP
+// cannot send it again meanwhile. When it falls out, TCP sends it at once, and sets the
+// timer by the whole retransmission timeout (tcp_tsq_write, tcp_xmit_retransmit_queue in
+// net/ipv4/tcp_output.c): not by what is left of U, as the timer itself does
+// (tcp_clamp_rto_to_user_timeout). U is looked at when that fires. The timeout doubles, so
+// it is by then as long as all the time before, and 2 RTO.
+func neighbourLatest(s record.Settings) float64 {
+	return userTimeoutLatest(s) + fires(s.UserTimeout+2*rto)
+}
+
 // retries and rtoMax are a socket's own, or the kernel's defaults.
 func retries(s record.Settings) int {
 	if s.Retries > 0 {

@@ -25,6 +25,7 @@ type pair struct {
 	here, there *net.TCPConn // there is nil if it is a process's
 	process     *lab.Process
 	began, at   time.Time // the fault began at the earliest, and was in force at the latest
+	beside      []*pair   // others that go through the same fault: all are measured
 
 	heard atomic.Int64  // bytes that came here
 	dead  chan struct{} // closed when a call here has failed
@@ -136,7 +137,20 @@ func (p *pair) gone(ctx context.Context, t trial, until time.Duration) (gone, ea
 	if t.residue == "" {
 		select {
 		case <-p.dead:
-			return since(p.died)
+			last := p.died
+			for _, other := range p.beside {
+				select {
+				case <-other.dead:
+				case <-over.C:
+					return 0, 0, false
+				case <-ctx.Done():
+					return 0, 0, false
+				}
+				if other.died.After(last) {
+					last = other.died
+				}
+			}
+			return since(last)
 		case <-over.C:
 		case <-ctx.Done():
 		}
@@ -233,6 +247,9 @@ func (p *pair) fill() error {
 
 // close ends the pair without a word.
 func (p *pair) close() {
+	for _, other := range p.beside {
+		other.close()
+	}
 	for _, c := range []*net.TCPConn{p.here, p.there} {
 		if c != nil {
 			_ = c.SetLinger(0)

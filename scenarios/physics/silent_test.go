@@ -1,12 +1,14 @@
 package physics
 
 import (
+	"context"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
 
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/record"
 )
 
 // ka is what most trials have: K = 5 s.
@@ -40,6 +42,32 @@ var _ = ginkgo.Describe("B: silence, idle", func() {
 	)
 })
 
+// crowd has many connections write to a neighbour whose cable is cut, more than its queue
+// holds while it is asked for: what falls out is sent again, and the timer set anew.
+func crowd(n int, set record.Settings, strike act) act {
+	return func(ctx context.Context, p *pair) error {
+		for range n {
+			other, err := join(ctx, p.lab, trial{here: set})
+			if err != nil {
+				return err
+			}
+			p.beside = append(p.beside, other)
+		}
+		if err := strike(ctx, p); err != nil {
+			return err
+		}
+		for _, one := range append(p.beside, p) {
+			go func() {
+				for range 20 { // less than a send buffer: it does not block
+					one.write(4 << 10)
+					time.Sleep(20 * time.Millisecond)
+				}
+			}()
+		}
+		return nil
+	}
+}
+
 // With the first unacknowledged byte keepalive is off, and only U counts.
 var _ = ginkgo.Describe("C: silence, and this side writes", func() {
 	busy := leak.Exposure{Busy: true}
@@ -57,6 +85,7 @@ var _ = ginkgo.Describe("C: silence, and this side writes", func() {
 		trial{row: "C'", name: "U 4, own link down", here: user(ka, 4), x: busy, do: then(ownDown, often)},
 		trial{row: "C'", name: "U 4, carrier lost", here: user(ka, 4), x: busy, do: then(peerDown, often)},
 		trial{row: "C'", name: "U 4, host unreachable (ICMP)", lab: lab.BehindNAT, here: user(ka, 4), x: busy, do: then(refuse, often)},
+		trial{row: "C'", name: "U 5, 120 to one neighbour, its cable pulled", here: user(ka, 5), x: leak.Exposure{Busy: true, Edge: "server"}, do: crowd(119, user(ka, 5), peerDown)},
 		trial{row: "C'", name: "U 15, I/V/C 15/5/6", here: user(keepalive(15, 5, 6), 15), x: busy, do: then(peerDown, once)},
 		trial{row: "D", name: "n 3, DROP, one write", lab: lab.BehindNAT, sysctls: sysctl("tcp_retries2", 3), here: ka, x: busy, do: then(drop, once)},
 		trial{row: "D", name: "n 3, DROP, a write each 0.1 s", lab: lab.BehindNAT, sysctls: sysctl("tcp_retries2", 3), here: ka, x: busy, do: then(drop, often)},
