@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/halfopen/halfopen/tunnel/wire"
 )
 
@@ -45,10 +43,12 @@ func (st *stream) finish(conn *net.TCPConn) error {
 	st.s.mu.Lock()
 	st.carrying = false
 	rest := st.in.detach()
+	far := st.over != nil && st.over.far
 	st.s.mu.Unlock()
 	defer rest.clear()
 	err := st.ending()
-	if rest.bytes == 0 || conn.SetWriteDeadline(time.Now().Add(lastWords)) != nil {
+	end := time.Now().Add(lastWords)
+	if !far || conn.SetWriteDeadline(end) != nil {
 		return err
 	}
 	for rest.bytes > 0 {
@@ -57,8 +57,12 @@ func (st *stream) finish(conn *net.TCPConn) error {
 		c.free()
 		st.wrote(n)
 		if failed != nil {
-			break // the stream is over anyway
+			return err // the stream is over anyway
 		}
+	}
+	// The caller's RST would throw away what the kernel has not sent yet.
+	for wait := time.Millisecond; unsent(st.raw) && time.Now().Before(end); wait *= 2 {
+		time.Sleep(wait)
 	}
 	return err
 }
@@ -88,7 +92,7 @@ func (st *stream) pump() error {
 	in := &intake{st: st}
 	in.try = in.read
 	expired := false
-	for st.look(expired) {
+	for st.look(in, expired) {
 		if st.front != nil && !st.front.passing {
 			if err := st.ask(); err != nil {
 				return err
@@ -114,9 +118,9 @@ func (st *stream) pump() error {
 }
 
 // look says whether the pump goes on, and sets its read deadline: none, or the
-// half-close bound once one direction has ended. expired says that the deadline
-// has passed, whoever set it.
-func (st *stream) look(expired bool) bool {
+// half-close bound once one direction has ended, or the end of the last words of
+// a dead connection. expired says that the deadline has passed, whoever set it.
+func (st *stream) look(in *intake, expired bool) bool {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,6 +135,13 @@ func (st *stream) look(expired bool) bool {
 			st.resetLocked(&resetError{code: wire.Silent, text: fmt.Sprintf("half closed and silent for %v", s.live.HalfClose)}, true)
 			return false
 		}
+	}
+	if !in.last.IsZero() && st.roomLocked() <= 0 {
+		if !time.Now().Before(in.last) {
+			st.resetLocked(&resetError{code: wire.Gone, text: in.dead.Error()}, true)
+			return false
+		}
+		at = earlier(at, in.last)
 	}
 	if st.front != nil {
 		at = earlier(at, st.front.deadline())
@@ -152,99 +163,6 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// intake reads from the connection for the pump: a chunk is taken only when
-// there is something to read.
-type intake struct {
-	st  *stream
-	c   *chunk
-	err error
-	try func(fd uintptr) bool // in.read, made once
-}
-
-// receive waits until the connection is readable and there is room, and reads a
-// chunk; nil at the connection's end. It fails when the connection is dead, and
-// with os.ErrDeadlineExceeded when the pump should look again.
-func (in *intake) receive() (*chunk, error) {
-	waitErr := in.st.raw.Read(in.try)
-	c, err := in.c, in.err
-	in.c, in.err = nil, nil
-	if c == nil && err == nil {
-		err = waitErr
-	}
-	return c, err
-}
-
-// read is false when the pump has to wait for the connection.
-func (in *intake) read(fd uintptr) bool {
-	room := in.st.room()
-	if room == 0 {
-		in.err = broken(int(fd))
-		return in.err != nil
-	}
-	in.c, in.err = readChunk(int(fd), room)
-	if in.err == errEnd {
-		in.err = nil
-		return true
-	}
-	return in.c != nil || in.err != nil
-}
-
-// errEnd is the orderly end of a connection.
-var errEnd = errors.New("the visitor closed the connection")
-
-// readChunk reads what there is, at most room bytes; nil when there is nothing
-// yet, errEnd at the end.
-func readChunk(fd, room int) (*chunk, error) {
-	c := getChunk(min(room, wire.MaxData))
-	for {
-		n, err := unix.Read(fd, c.room(room))
-		switch {
-		case n > 0:
-			c.data = c.data[:len(c.data)+n]
-			return c.fit(), nil
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			err = nil
-		case err == nil:
-			err = errEnd
-		}
-		c.free()
-		return nil, err
-	}
-}
-
-// room is how much the pump may read: 0 when it may only watch.
-func (st *stream) room() int {
-	st.s.mu.Lock()
-	defer st.s.mu.Unlock()
-	if st.eof || st.over != nil {
-		return 0
-	}
-	n := max(0, st.roomLocked())
-	st.blocked = n == 0
-	if st.front != nil {
-		n = st.front.room(n)
-	}
-	return n
-}
-
-// broken returns the error of a dead connection, without reading from it.
-func broken(fd int) error {
-	poll := []unix.PollFd{{Fd: int32(fd)}} // no events: errors are always reported
-	if _, err := unix.Poll(poll, 0); err != nil || poll[0].Revents&unix.POLLERR == 0 {
-		return nil // EINTR cannot happen without a wait; a living connection
-	}
-	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err == nil && errno != 0 {
-		err = unix.Errno(errno)
-	}
-	if err == nil {
-		err = unix.ECONNRESET // its one-shot error went to a write
-	}
-	return err
 }
 
 // sendOn hands what was read to the flusher.

@@ -67,7 +67,8 @@ const (
 	// maxOut is how much of a stream may wait to be flushed.
 	maxOut = wire.MaxData
 	// lastWords is how long a connection may take the last bytes of a stream
-	// that the far end has reset.
+	// that the far end has reset, and the flusher to make room for those of a
+	// dead connection.
 	lastWords = 250 * time.Millisecond
 )
 

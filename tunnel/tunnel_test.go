@@ -250,15 +250,18 @@ func TestAnswerBeforeReset(t *testing.T) {
 // may not read from the visitor, and must notice all the same.
 func TestResetWithoutCredit(t *testing.T) {
 	w := newWorld(t, nil)
-	ended := make(chan bool, 1)
+	begun, ended := make(chan struct{}), make(chan bool, 1)
 	w.client(origin(t, func(conn *net.TCPConn) {
 		_ = conn.SetReadBuffer(4 << 10) // the smaller, the sooner full
-		dead := false                   // asked but once: the kernel tells it once
+		_, _ = conn.Read(make([]byte, 1))
+		close(begun)
+		dead := false // asked but once: the kernel tells it once
 		until(func() bool { dead = isBroken(conn); return dead })
 		ended <- dead
 	}), nil)
 	visitor := w.visitTCP()
 	w.flood(visitor)
+	take(t, begun) // else the reset may overtake the dial, and end that
 	abort(visitor)
 	visitor.Close()
 	if !take(t, ended) {
