@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/halfopen/halfopen/harness/fault"
@@ -19,45 +20,79 @@ import (
 // idle or busy, a fault drawn from the suite's seed, the window, the verdict, the
 // heal, service back, and a reading of each process at rest. It prints a line a cycle,
 // goes on after a bad one, and fails at the end if any was not PASS.
+//
+// Faults that end the server are a block of their own, the last tenth of the time and a
+// cycle at least: the series of the one server are whole before it.
 func (w *World) Soak(d time.Duration, visitors int, faults ...fault.Fault) {
 	w.t.Helper()
-	draw := rand.New(rand.NewPCG(uint64(w.suite.Seed), 0))
 	fmt.Fprintf(os.Stdout, "soak: %v, seed %d, %d visitors a cycle\n", d, w.suite.Seed, visitors)
-	bouts, left := w.bouts(faults)
-	for _, why := range left {
+	ends := func(f fault.Fault) bool { return f.Describe().Ends == w.Server.Role }
+	spares := func(f fault.Fault) bool { return !ends(f) }
+	kills, leftKills := w.bouts(slices.DeleteFunc(slices.Clone(faults), spares))
+	bouts, left := w.bouts(slices.DeleteFunc(slices.Clone(faults), ends))
+	for _, why := range append(left, leftKills...) {
 		fmt.Fprintln(os.Stdout, "soak: left out:", why)
 	}
 	if len(bouts) == 0 {
 		w.skip("no fault has a window on this target")
 	}
 	w.prime(visitors*3/2, load.Both)
-	tally := tally{bad: map[record.Verdict]int{}, end: time.Now().Add(d)}
-	for cycle := 1; time.Now().Before(tally.end) && !w.suite.stopping(); cycle++ {
-		began := time.Now()
-		if err := w.next(cycle); err != nil {
-			w.abort(err)
-		}
-		b := bouts[draw.IntN(len(bouts))]
-		w.visit(visitors, b.flow(), nil)
-		w.Inject(b.fault)
-		w.Settle()
-		w.Heal()
-		w.ExpectService()
-		j := w.judge([]*Process{w.Server, w.Client})
-		now := time.Now()
-		// Round(0) strips the monotonic reading.
-		if jump := clockJump(now.Round(0).Sub(began.Round(0)), now.Sub(began)); jump != 0 {
-			j = w.doubt(fmt.Sprintf("the clock of this machine jumped by %v: it was set, or the machine slept", jump.Round(time.Millisecond)))
-		}
-		w.read(j, &tally)
-		w.profile(cycle, &tally)
-		fmt.Fprintln(os.Stdout, tally.line(cycle, w.round, j, time.Since(began)))
+	s := &soak{
+		w: w, visitors: visitors, draw: rand.New(rand.NewPCG(uint64(w.suite.Seed), 0)),
+		tally: tally{bad: map[record.Verdict]int{}, end: time.Now().Add(d)},
 	}
-	w.attribute(&tally)
-	fmt.Fprintln(os.Stdout, "soak: "+tally.observed())
-	if len(tally.bad) > 0 {
-		w.t.Fatalf("soak: %v of the cycles; report: %s", tally.bad, w.suite.reportPath())
+	until := s.end
+	if len(kills) > 0 {
+		until = until.Add(-d / 10)
 	}
+	for time.Now().Before(until) && !w.suite.stopping() {
+		s.run(bouts)
+		w.profile(s.cycle, &s.tally)
+	}
+	w.attribute(&s.tally)
+	if len(kills) > 0 && !w.suite.stopping() {
+		fmt.Fprintf(os.Stdout, "soak: one server lived through %d cycles; from here on it is killed, too\n", s.cycle)
+		for first := true; first || time.Now().Before(s.end) && !w.suite.stopping(); first = false {
+			s.run(kills)
+		}
+	}
+	fmt.Fprintln(os.Stdout, "soak: "+s.observed())
+	if len(s.bad) > 0 {
+		w.t.Fatalf("soak: %v of the cycles; report: %s", s.bad, w.suite.reportPath())
+	}
+}
+
+// soak is a soak that is under way.
+type soak struct {
+	tally
+	w        *World
+	visitors int
+	draw     *rand.Rand
+}
+
+// run runs one cycle, with one of the bouts.
+func (s *soak) run(bouts []bout) {
+	w := s.w
+	w.t.Helper()
+	began := time.Now()
+	s.cycle++
+	if err := w.next(s.cycle); err != nil {
+		w.abort(err)
+	}
+	b := bouts[s.draw.IntN(len(bouts))]
+	w.visit(s.visitors, b.flow(), nil)
+	w.Inject(b.fault)
+	w.Settle()
+	w.Heal()
+	w.ExpectService()
+	j := w.judge([]*Process{w.Server, w.Client})
+	now := time.Now()
+	// Round(0) strips the monotonic reading.
+	if jump := clockJump(now.Round(0).Sub(began.Round(0)), now.Sub(began)); jump != 0 {
+		j = w.doubt(fmt.Sprintf("the clock of this machine jumped by %v: it was set, or the machine slept", jump.Round(time.Millisecond)))
+	}
+	w.read(j, &s.tally)
+	fmt.Fprintln(os.Stdout, s.line(s.cycle, w.round, j, time.Since(began)))
 }
 
 // bout is a fault that a soak may draw, with the traffic that it meets.
@@ -171,7 +206,7 @@ func (w *World) read(j record.Judgement, t *tally) {
 // profile takes the server's heap profile at the first cycle whose memory is judged.
 func (w *World) profile(cycle int, t *tally) {
 	w.t.Helper()
-	if t.cycle = cycle; cycle != leak.WarmUp(leak.FewestRounds, 0) {
+	if cycle != leak.WarmUp(leak.FewestRounds, 0) {
 		return
 	}
 	data, err := w.Server.HeapProfile(w.ctx)

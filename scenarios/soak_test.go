@@ -15,8 +15,8 @@ var soakFor = flag.Duration("soak", 0, "run the soak for this long, beside the s
 // exposures of each cycle: visitors, whose connections go through its fault.
 const exposures = 100
 
-// The soak keeps one server for its whole length and does to it, over and over,
-// what the stories do once.
+// The soak keeps one server for nearly its whole length and does to it, over and over,
+// what the stories do once; at its end it kills that, too.
 var _ = Describe("Soak", Label("soak"), Serial, func() {
 	if *soakFor <= 0 {
 		return
@@ -34,6 +34,7 @@ var _ = Describe("Soak", Label("soak"), Serial, func() {
 			fault.ExpireNAT{Silent: true},
 			fault.ExpireNAT{},
 			fault.Flap{At: lab.AtClient, For: w.ShortOutage()},
+			fault.Kill{Role: "server"}, // in a block of its own
 		)
 	})
 })
