@@ -186,6 +186,7 @@ func (w *World) keepEvidence(v record.Verdict) {
 	}
 	for _, p := range w.living() {
 		b.heap(ctx, p, e.heaps[p.PID()])
+		b.asleep(ctx, p)
 	}
 	for _, h := range w.Lab.Hosts() {
 		now, err := lookAt(ctx, h)
@@ -276,6 +277,20 @@ func (b *bundle) heap(ctx context.Context, p *Process, before []byte) {
 		return
 	}
 	b.text(p.Role+"-heap-diff.txt", "what is in use more than before, by the place that allocated it (sampled)", text, false)
+}
+
+// asleep writes what the runtime of a process itself says of its goroutines, if it can tell.
+// It confirms a leak, and acquits of none.
+func (b *bundle) asleep(ctx context.Context, p *Process) {
+	found, offered, err := p.NeverWake(ctx)
+	if err != nil {
+		b.lack(err)
+	}
+	if len(found) > 0 {
+		b.text(p.Role+"-goroutineleak.txt", fmt.Sprintf("%d goroutines that nothing can ever wake, by the runtime's own word", len(found)), dump(found), false)
+	} else if offered {
+		b.text(p.Role+"-goroutineleak.txt", "the runtime knows no goroutine that nothing can wake, which acquits nobody", "none of those that wait for a socket would be here\n", false)
+	}
 }
 
 // heapDiff lists by allocating function what the heap holds now and did not before.
