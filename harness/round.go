@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/record"
@@ -22,6 +23,7 @@ type round struct {
 	cycle     int
 	snapshots map[string]*leak.Snapshots // by role
 	visitors  []*load.Visitor
+	beside    []*load.Visitor // of neighbours
 	traffic   string
 	errands   *errands                   // short visits, one after the other; nil if there are none
 	exposed   map[string]map[uint64]bool // inodes by role, from snapshot E
@@ -170,7 +172,7 @@ func (w *World) visit(n int, flow load.Flow, protocols []load.Protocol) {
 	}
 	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("opening the visitors took too long"))
 	defer cancel()
-	visitors, err := w.open(ctx, flow, spread)
+	visitors, err := w.open(ctx, w.Lab.Visitor, target.Returning, flow, spread)
 	w.round.visitors = append(w.round.visitors, visitors...)
 	if err != nil {
 		w.abort(fmt.Errorf("open visitors: %w", err))
@@ -242,9 +244,9 @@ func (w *World) protocols() []load.Protocol {
 // yet heard a request of, and a crowd is to be let in.
 const entering = 256
 
-// open opens one visitor for each entry of protocols, so many of them at a time.
-func (w *World) open(ctx context.Context, flow load.Flow, protocols []load.Protocol) ([]*load.Visitor, error) {
-	routes, err := w.deployment.Routes(target.Returning)
+// open opens one visitor of a client for each entry of protocols, so many of them at a time.
+func (w *World) open(ctx context.Context, from *lab.Host, client target.ClientValues, flow load.Flow, protocols []load.Protocol) ([]*load.Visitor, error) {
+	routes, err := w.deployment.Routes(client)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +261,7 @@ func (w *World) open(ctx context.Context, flow load.Flow, protocols []load.Proto
 		visit.Flow = flow
 		go func() {
 			door <- struct{}{}
-			v, err := load.Open(ctx, w.Lab.Visitor.DialContext, visit)
+			v, err := load.Open(ctx, from.DialContext, visit)
 			<-door
 			results <- result{v, err}
 		}()
@@ -284,13 +286,13 @@ func (w *World) visitOf(p load.Protocol, r target.Route) load.Visit {
 }
 
 // visitOnce makes one whole visit to a client by each protocol.
-func (w *World) visitOnce(ctx context.Context, client target.ClientValues) error {
+func (w *World) visitOnce(ctx context.Context, from *lab.Host, client target.ClientValues) error {
 	routes, err := w.deployment.Routes(client)
 	if err != nil {
 		return err
 	}
 	for _, p := range w.protocols() {
-		if err := load.Once(ctx, w.Lab.Visitor.DialContext, w.visitOf(p, routes[string(p)])); err != nil {
+		if err := load.Once(ctx, from.DialContext, w.visitOf(p, routes[string(p)])); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/harness/target"
@@ -22,7 +23,11 @@ func (w *World) ExpectService() {
 		w.abort(errors.New("expect service: call Heal first"))
 	}
 	w.living() // notes a process that ended by itself
-	r.services = w.ask(leak.ServiceLimit(w.suite.Settings), w.returning, w.newcomer)
+	limit := leak.ServiceLimit(w.suite.Settings)
+	r.services = w.ask(limit, w.returning, w.newcomer)
+	if len(w.neighbours) > 0 {
+		r.services = append(r.services, w.serveWithin(limit, "neighbouring", time.Now(), w.waited(), w.neighboursServe))
+	}
 	if err := context.Cause(w.ctx); err != nil {
 		w.t.Fatalf("expect service: %v", err)
 	}
@@ -33,21 +38,23 @@ func (w *World) ExpectService() {
 
 // ask lets the two clients serve, one after the other, each within limit seconds.
 func (w *World) ask(limit float64, returning, newcomer func(context.Context) error) []record.Service {
-	one := func(client string, from time.Time, waited float64, serve func(context.Context) error) record.Service {
-		ctx, cancel := w.within(limit, from, waited)
-		defer cancel()
-		s := record.Service{Client: client, Limit: limit}
-		err := serve(ctx)
-		s.OK, s.After = err == nil, time.Since(from).Seconds()
-		if err != nil {
-			s.Error = err.Error()
-		}
-		return s
-	}
 	return []record.Service{
-		one("returning", w.round.healedAt, w.round.waited, returning),
-		one("new", time.Now(), w.waited(), newcomer),
+		w.serveWithin(limit, "returning", w.round.healedAt, w.round.waited, returning),
+		w.serveWithin(limit, "new", time.Now(), w.waited(), newcomer),
 	}
+}
+
+// serveWithin lets a client serve within limit seconds after from; see within.
+func (w *World) serveWithin(limit float64, client string, from time.Time, waited float64, serve func(context.Context) error) record.Service {
+	ctx, cancel := w.within(limit, from, waited)
+	defer cancel()
+	s := record.Service{Client: client, Limit: limit}
+	err := serve(ctx)
+	s.OK, s.After = err == nil, time.Since(from).Seconds()
+	if err != nil {
+		s.Error = err.Error()
+	}
+	return s
 }
 
 // waited is how long the machine has let threads wait since snapshot E, in seconds.
@@ -88,7 +95,7 @@ func (w *World) returning(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.served(ctx, target.Returning)
+	return w.served(ctx, w.Lab.Visitor, target.Returning)
 }
 
 // Relogin starts the client that the fault killed again at once, before its window
@@ -115,14 +122,14 @@ func (w *World) newcomer(ctx context.Context) error {
 	}
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
-	return errors.Join(w.served(ctx, target.Newcomer), i.Stop(leave))
+	return errors.Join(w.served(ctx, w.Lab.Visitor, target.Newcomer), i.Stop(leave))
 }
 
 // served visits a client until a whole round of visits succeeds.
-func (w *World) served(ctx context.Context, client target.ClientValues) error {
+func (w *World) served(ctx context.Context, from *lab.Host, client target.ClientValues) error {
 	for {
 		once, cancel := context.WithTimeout(ctx, visitTime)
-		err := w.visitOnce(once, client)
+		err := w.visitOnce(once, from, client)
 		cancel()
 		if err == nil {
 			return nil

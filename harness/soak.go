@@ -14,6 +14,7 @@ import (
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/harness/target"
 )
 
 // Soak runs cycles on the World's one long-lived server until d is over: visitors,
@@ -150,7 +151,7 @@ func (w *World) prime(visitors int, flow load.Flow) {
 	for i := range visitors {
 		spread = append(spread, protocols[i%len(protocols)])
 	}
-	burst, err := w.open(ctx, flow, spread)
+	burst, err := w.open(ctx, w.Lab.Visitor, target.Returning, flow, spread)
 	closeAll(burst)
 	if err != nil {
 		w.abort(fmt.Errorf("priming burst: %w", err))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/halfopen/halfopen/harness/fault"
@@ -24,6 +25,7 @@ func (w *World) Inject(f fault.Fault) {
 	}
 	r.fault = f.Describe()
 	r.fault.Peers = w.Lab.Peers(lab.Place(r.fault.Place))
+	w.spare()
 	w.faults++
 	r.fault.ID = w.faults
 	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
@@ -129,7 +131,7 @@ func (w *World) groups(x leak.Exposure, of func(*leak.Snapshots) (record.Sample,
 		sockets[role], namespaces[role] = some, sample.Namespace
 	}
 	// Who is reached by which address: visitors and origins are at the edge.
-	return leak.Groups(w.suite.Settings, x, sockets, w.Lab.Peers(lab.AtVisitor), namespaces)
+	return leak.Groups(w.suite.Settings, x, sockets, w.Lab.Edge(), namespaces)
 }
 
 // load counts the visitors.
@@ -350,6 +352,7 @@ func (w *World) Settle() {
 	}
 	r.settled = true
 	r.outcome.Waited = r.starved.Waited()
+	w.beside()
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
 	r.outcome.Noticed = w.noticed()
 	w.look("held to the end of the window")
@@ -376,6 +379,7 @@ func (w *World) endure() {
 	if r.busy() && r.load().Bytes == before {
 		r.outcome.Stalled = fmt.Sprintf("no byte has come since %s was over", r.fault.Name)
 	}
+	w.beside()
 	r.settled, r.passed = true, time.Now()
 	r.outcome.Waited = r.starved.Waited()
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
@@ -449,7 +453,7 @@ func (w *World) Heal() {
 	if err := w.origin.Err(); err != nil {
 		r.outcome.Corrupt = fmt.Sprintf("the origin got a wrong byte: %v", err)
 	}
-	for _, v := range r.visitors {
+	for _, v := range slices.Concat(r.visitors, r.beside) {
 		if err := v.Err(); errors.Is(err, load.ErrCorrupt) {
 			r.outcome.Corrupt = fmt.Sprintf("a %s visitor from %s got a wrong byte: %v", v.Visit().Protocol, v.Local(), err)
 		}

@@ -204,4 +204,5 @@ func (r *round) end() {
 		}
 	}
 	closeAll(r.visitors)
+	closeAll(r.beside)
 }

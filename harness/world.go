@@ -55,6 +55,7 @@ type World struct {
 	suite      *Suite
 	id, name   string // of the spec in the record, and its full text
 	deployment *target.Deployment
+	neighbours []neighbour
 	origin     *load.Origin
 	dir        string // certificates; goes with the spec
 	logs       string // outputs of the processes; kept unless the spec passes
@@ -102,6 +103,9 @@ func newWorld(ctx context.Context, t T, suite *Suite, spec record.Spec, id strin
 	if err := w.begin(setUp, 0); err != nil {
 		w.abort(err)
 	}
+	if n := len(l.Neighbours); n != len(w.neighbours) {
+		w.skip(fmt.Sprintf("the story needs a server that knows %d clients beside its two: target %s has %d", n, suite.Target.Name, suite.Target.Neighbours))
+	}
 	return w
 }
 
@@ -116,11 +120,11 @@ func (w *World) start(ctx context.Context) error {
 		return err
 	}
 	w.deployment.KeyLog = w.evidence.mode == EvidenceFull
-	web, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf("%s:%d", w.Lab.OriginIP, target.OriginHTTP))
+	web, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf(":%d", target.OriginHTTP)) // each client comes by a cable of its own
 	if err != nil {
 		return fmt.Errorf("start origin: %w", err)
 	}
-	raw, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf("%s:%d", w.Lab.OriginIP, target.OriginTCP))
+	raw, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf(":%d", target.OriginTCP))
 	if err != nil {
 		return errors.Join(fmt.Errorf("start origin: %w", err), web.Close())
 	}
@@ -128,7 +132,10 @@ func (w *World) start(ctx context.Context) error {
 	if err := w.startServer(ctx); err != nil {
 		return err
 	}
-	return w.startClient(ctx)
+	if err := w.startClient(ctx); err != nil {
+		return err
+	}
+	return w.startNeighbours(ctx)
 }
 
 // startServer starts the server.
@@ -176,7 +183,7 @@ func (w *World) startClient(ctx context.Context) error {
 // visits of each protocol, a second client's login and logout, and a login of the
 // first client over again. What a program builds lazily is no leak.
 func (w *World) warmUp(ctx context.Context) error {
-	if err := w.visitOnce(ctx, target.Returning); err != nil {
+	if err := w.visitOnce(ctx, w.Lab.Visitor, target.Returning); err != nil {
 		return err
 	}
 	if err := w.newcomer(ctx); err != nil {
@@ -188,11 +195,14 @@ func (w *World) warmUp(ctx context.Context) error {
 	if err := w.comeBack(ctx); err != nil {
 		return err
 	}
+	if err := w.warmNeighbours(ctx); err != nil {
+		return err
+	}
 	var visitors []*load.Visitor
 	defer func() { closeAll(visitors) }()
 	for _, flow := range []load.Flow{load.Idle, load.Both} {
 		for range warmUpVisitors {
-			more, err := w.open(ctx, flow, w.protocols())
+			more, err := w.open(ctx, w.Lab.Visitor, target.Returning, flow, w.protocols())
 			visitors = append(visitors, more...)
 			if err != nil {
 				return err
@@ -212,7 +222,7 @@ func (w *World) comeBack(ctx context.Context) error {
 	starved := StartStarvation()
 	err := w.startClient(within)
 	if err == nil {
-		err = w.served(within, target.Returning)
+		err = w.served(within, w.Lab.Visitor, target.Returning)
 	}
 	waited := starved.Waited()
 	starved.End()

@@ -82,13 +82,19 @@ func (n *NAT) mappings(take func(*netlink.ConntrackFlow) bool) ([]Mapping, error
 
 // Forget deletes every TCP connection from the host's table, as a NAT does with
 // its mappings when it runs out of memory or time, and returns how many there
-// were.
+// were. The kernel's listing may pass over an entry while others come and go, so it asks
+// until a listing has none, a few times at most: new connections may come all the time.
 func (h *Host) Forget() (int, error) {
 	var count uint
-	err := h.conntrack(func(handle *netlink.Handle) (err error) {
-		count, err = handle.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, tcpFlows{})
-		if err != nil {
-			return fmt.Errorf("delete conntrack entries on host %s: %w", h.Name, err)
+	err := h.conntrack(func(handle *netlink.Handle) error {
+		for range 5 {
+			n, err := handle.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, tcpFlows{})
+			if err != nil {
+				return fmt.Errorf("delete conntrack entries on host %s: %w", h.Name, err)
+			}
+			if count += n; n == 0 {
+				break
+			}
 		}
 		return nil
 	})

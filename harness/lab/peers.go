@@ -13,3 +13,12 @@ func (l *Lab) Peers(at Place) map[string][]string {
 		"client": {l.OriginIP.String()},
 	}
 }
+
+// Edge are, by role, the addresses of all visitors and origins, the neighbours' too.
+func (l *Lab) Edge() map[string][]string {
+	edge := l.Peers(AtVisitor)
+	if l.guestEnd != nil {
+		edge["server"] = append(edge["server"], l.guestEnd.IP().String())
+	}
+	return edge
+}

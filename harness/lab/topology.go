@@ -38,6 +38,11 @@ type Lab struct {
 	Visitor, Server, Client, Origin *Host
 	Router                          *NAT // nil where there is none
 
+	// Neighbours are more clients of the same server, and Guest is where their visitors
+	// come from; nil where the client is alone.
+	Neighbours []Neighbour
+	Guest      *Host
+
 	// ServerIP is where visitors and clients reach the server; they come by
 	// different cables, and so by different addresses.
 	VisitorSide, ClientSide netip.Addr
@@ -46,9 +51,11 @@ type Lab struct {
 
 	Processes map[string]*Process // by role, the ones that run or ran last
 
-	ends  map[Place]*End
-	hosts []*Host
-	links []*Link
+	ends map[Place]*End
+	// guestEnd is the guest's end of its cable.
+	guestEnd *End
+	hosts    []*Host
+	links    []*Link
 }
 
 // Topology builds a lab.

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,13 @@ func TestPlaces(t *testing.T) {
 			"wifi": {"wifi:client", "wifi:server"}, "mobile": {"mobile:client", "mobile:server"},
 			"client": {"client:mobile", "client:origin", "client:wifi"}, "origin": {"origin:client"},
 		}},
+		{TwoClients, append([]Place{AtRouterInner, AtRouterOuter}, edges...), map[string][]string{
+			"visitor": {"visitor:server"}, "guest": {"guest:server"},
+			"server": {"server:guest", "server:next-door", "server:router", "server:visitor"},
+			"router": {"router:client", "router:server"}, "next-door": {"next-door:neighbour-1", "next-door:server"},
+			"client": {"client:origin", "client:router"}, "neighbour-1": {"neighbour-1:next-door", "neighbour-1:origin"},
+			"origin": {"origin:client", "origin:neighbour-1"},
+		}},
 	} {
 		l := build(t, c.topology)
 		t.Run(l.Name, func(t *testing.T) {
@@ -63,6 +71,70 @@ func TestPlaces(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a fault at a place leaves alone is what the server knows of the neighbours, and
+// nothing of the client.
+func TestNeighboursAreSpared(t *testing.T) {
+	for _, c := range []struct {
+		topology Topology
+		at       Place
+		spared   bool
+	}{
+		{BehindNAT, AtClient, false},
+		{TwoClients, AtClient, true},
+		{TwoClients, "router", true},
+		{CrowdedNAT, AtClient, true},
+		{CrowdedNAT, AtOrigin, true},
+		{CrowdedNAT, "router", false},
+		{CrowdedNAT, AtServer, false},
+	} {
+		l := build(t, c.topology)
+		ln, err := l.Server.Listen(t.Context(), netip.AddrPortFrom(l.ClientSide, 4443).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		// dial is a connection as the server sees it.
+		dial := func(h *Host) string {
+			t.Helper()
+			conn, err := h.DialContext(t.Context(), "tcp", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			in, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = in.Close() })
+			return in.RemoteAddr().String()
+		}
+		has := func(list []string, remote string) bool {
+			at := netip.MustParseAddrPort(remote)
+			return slices.Contains(list, remote) || slices.Contains(list, at.Addr().String())
+		}
+		own := dial(l.Client)
+		var others []string
+		for _, n := range l.Neighbours {
+			others = append(others, dial(n.Host))
+		}
+		spared, err := l.Spared(c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has(spared, own) {
+			t.Errorf("%s, %s: the client's own %s is spared", l.Name, c.at, own)
+		}
+		for _, remote := range others {
+			if has(spared, remote) != c.spared {
+				t.Errorf("%s, %s: the neighbour's %s is spared: %v, want %v (spared: %v)", l.Name, c.at, remote, !c.spared, c.spared, spared)
+			}
+		}
+		if !c.spared && spared != nil {
+			t.Errorf("%s, %s: %v are spared, want nobody", l.Name, c.at, spared)
+		}
 	}
 }
 

@@ -143,6 +143,7 @@ func findings(r Round, j record.Judgement) []finding {
 			"%s gone when %s had been survived", plural(lost(r), "connection"), r.Fault.Name)
 	}
 	add(o.Broken != "", record.Dead, "%s", o.Broken)
+	add(o.Beside != "", unless(starved, record.Dead), "%s", o.Beside)
 	add(o.Stalled != "", unless(starved, record.Dead), "%s", o.Stalled)
 	// What should have put the detector off may have waited.
 	add(!r.Window.Survive && o.First >= 0 && o.First < r.Window.Lower, unless(starved && o.First >= r.Window.Lower-inWindow(o), record.Dead),

@@ -184,6 +184,8 @@ func TestJudge(t *testing.T) {
 			r.Outcome.Corrupt = "wrong byte at offset 7"
 			r.Processes[0].F = holdings(15, descriptor(8, 108))
 		}, record.Leak, nil},
+		{"others lost by it", func(r *Round) { r.Outcome.Beside = "1 of 6 visitors of other clients" }, record.Dead, []string{"1 of 6"}},
+		{"others lost by it, on a machine that stood still", func(r *Round) { r.Outcome.Beside, r.Outcome.Waited = "1 of 6 visitors of other clients", 1 }, record.Inconclusive, []string{"1 of 6", "stood still"}},
 		{"nothing flows any more", func(r *Round) { r.Outcome.Stalled = "no byte has come" }, record.Dead, []string{"no byte"}},
 		{"nothing flows any more, on a machine that stood still", func(r *Round) { r.Outcome.Stalled, r.Outcome.Waited = "no byte has come", 1 }, record.Inconclusive, []string{"no byte", "stood still"}},
 		{"given up early by what the machine waited, and then no service", func(r *Round) {
@@ -338,6 +340,42 @@ func TestExposed(t *testing.T) {
 	}
 	if !slices.Equal(got, []uint64{109, 110}) {
 		t.Errorf("exposed to a fault at the visitors are %v, want them alone", got)
+	}
+}
+
+// Another client's connections live on, at the same address or another, and so do the
+// goroutines that serve them: they did not go through the fault.
+func TestSparedIsNoSurvivor(t *testing.T) {
+	work := func(id int64, session, peer string) func(*record.Sample) {
+		return goroutine(id, "IO wait", map[string]string{"session": session, "peer": peer}, own+"(*stream).pump")
+	}
+	b := holdings(0)
+	e := holdings(1,
+		socket(8, 108, "10.2.0.1:4443", "10.2.0.2:40000", "ESTABLISHED"), work(18, "1.0", "10.2.0.2:40000"),
+		socket(9, 109, "10.2.0.1:4443", "10.2.0.2:40001", "ESTABLISHED"), work(19, "2.0", "10.2.0.2:40001"),
+		socket(10, 110, "10.5.0.2:8080", "10.5.0.1:5001", "ESTABLISHED"), work(20, "2.0", "10.5.0.1:5001"))
+	spares := record.Fault{Spared: map[string][]string{"server": {"10.5.0.1", "10.2.0.2:40001"}}}
+	for _, c := range []struct {
+		fault record.Fault
+		fds   []uint64
+		ids   []int64
+	}{
+		{spares, []uint64{108}, []int64{18}},
+		{record.Fault{}, []uint64{108, 109, 110}, []int64{18, 19, 20}},
+		{record.Fault{Spared: map[string][]string{"client": {"10.5.0.1", "10.2.0.2"}}}, []uint64{108, 109, 110}, []int64{18, 19, 20}},
+	} {
+		var fds []uint64
+		var ids []int64
+		for _, v := range Survivors(c.fault, b, e, e) {
+			if v.Goroutine != nil {
+				ids = append(ids, v.Goroutine.ID)
+			} else {
+				fds = append(fds, v.FD.Inode)
+			}
+		}
+		if !slices.Equal(fds, c.fds) || !slices.Equal(ids, c.ids) {
+			t.Errorf("spared %v: survivors are %v and goroutines %v, want %v and %v", c.fault.Spared, fds, ids, c.fds, c.ids)
+		}
 	}
 }
 

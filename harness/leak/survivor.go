@@ -45,11 +45,18 @@ func Exposed(f record.Fault, b, e record.Sample) []record.Socket {
 			continue
 		}
 		ip := remote.Addr().Unmap()
-		if !ip.IsLoopback() && (!some || slices.Contains(peers, ip.String())) {
+		if !ip.IsLoopback() && (!some || slices.Contains(peers, ip.String())) && !spared(f, e.Role, remote) {
 			found = append(found, c)
 		}
 	}
 	return found
+}
+
+// spared says whether a connection of a role with this other end is left alone by f.
+func spared(f record.Fault, role string, remote netip.AddrPort) bool {
+	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	some := f.Spared[role]
+	return slices.Contains(some, remote.Addr().String()) || slices.Contains(some, remote.String())
 }
 
 // Survivors are the things in e that went through fault x and are still there in f: sockets and descriptors by inode, goroutines by id. b tells which
@@ -143,6 +150,9 @@ func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor
 	exposed, sessions := map[int64]bool{}, map[string]bool{}
 	for _, g := range e.Goroutines {
 		session := g.Labels[sessionLabel]
+		if remote, err := netip.ParseAddrPort(g.Labels[peerLabel]); err == nil && spared(x, e.Role, remote) {
+			continue
+		}
 		if !before[g.ID] || (session != "" && peers[g.Labels[peerLabel]]) {
 			exposed[g.ID], sessions[session] = true, true
 		}

@@ -242,6 +242,9 @@ type Fault struct {
 	// Peers are, by role, the IP addresses at the other end of the connections that
 	// go through the fault; a role that is missing: all of its connections do.
 	Peers map[string][]string `json:"peers,omitempty"`
+	// Spared are, by role, those other ends ("ip" or "ip:port") whose connections the
+	// fault leaves alone: of other clients, and of their visitors.
+	Spared map[string][]string `json:"spared,omitempty"`
 	// Brings is set if the connections that go through the fault come with it.
 	Brings bool `json:"brings,omitempty"`
 	// Exposures counts the server's connections that went through the fault.
@@ -335,6 +338,8 @@ type Outcome struct {
 	Broken  string `json:"broken,omitempty"`
 	Stalled string `json:"stalled,omitempty"`
 	Died    string `json:"died,omitempty"`
+	// Beside is what other clients lost by a fault that was not theirs.
+	Beside string `json:"beside,omitempty"`
 }
 
 // Evidence is what was kept, beside the record, of a round that was no PASS.

@@ -49,7 +49,11 @@ type Instance struct {
 func (t *Target) Deploy(l *lab.Lab, bins map[string]string, dir, logs string) (*Deployment, error) {
 	// Before any socket is made: many sysctls are copied into a socket at its birth.
 	for _, key := range slices.Sorted(maps.Keys(t.Kernel)) {
-		for _, h := range []*lab.Host{l.Server, l.Client} {
+		hosts := []*lab.Host{l.Server, l.Client}
+		for _, n := range l.Neighbours {
+			hosts = append(hosts, n.Host)
+		}
+		for _, h := range hosts {
 			if err := h.Sysctl(key, t.Kernel[key]); err != nil {
 				return nil, fmt.Errorf("deploy %s: %w", t.Name, err)
 			}
@@ -59,13 +63,16 @@ func (t *Target) Deploy(l *lab.Lab, bins map[string]string, dir, logs string) (*
 	if err != nil {
 		return nil, fmt.Errorf("deploy %s: %w", t.Name, err)
 	}
-	at := func(ip netip.Addr, port uint16) string { return netip.AddrPortFrom(ip, port).String() }
 	return &Deployment{Target: t, lab: l, logs: logs, values: Values{
 		Bin:    bins,
 		Server: ServerValues{VisitorIP: l.VisitorSide.String(), ClientIP: l.ClientSide.String()},
-		Origin: OriginValues{HTTP: at(l.OriginIP, OriginHTTP), TCP: at(l.OriginIP, OriginTCP)},
+		Origin: originAt(l.OriginIP),
 		Cert:   cert,
 	}}, nil
+}
+
+func originAt(ip netip.Addr) OriginValues {
+	return OriginValues{HTTP: netip.AddrPortFrom(ip, OriginHTTP).String(), TCP: netip.AddrPortFrom(ip, OriginTCP).String()}
 }
 
 // EnvGodebug is added to the GODEBUG of the target's processes: a soak has them account
@@ -83,6 +90,14 @@ func (d *Deployment) StartClient(ctx context.Context, c ClientValues) (*Instance
 	v := d.values
 	v.Client = c
 	return d.start(ctx, d.lab.Client, c.Role, d.Target.Client, v)
+}
+
+// StartNeighbour starts the lab's n-th neighbour, from 1, and returns when it is logged in.
+func (d *Deployment) StartNeighbour(ctx context.Context, n int) (*Instance, error) {
+	home := d.lab.Neighbours[n-1]
+	v := d.values
+	v.Client, v.Origin = Neighbour(n), originAt(home.OriginIP)
+	return d.start(ctx, home.Host, v.Client.Role, d.Target.Client, v)
 }
 
 func (d *Deployment) start(ctx context.Context, h *lab.Host, role string, p Program, v Values) (*Instance, error) {

@@ -47,6 +47,10 @@ type Target struct {
 	// or that is named and judged, is INCONCLUSIVE.
 	Skips *[]string `yaml:"skips"`
 
+	// Neighbours is for how many clients more than two the server has rights: Neighbour
+	// says which. A story that needs more is SKIPPED.
+	Neighbours int `yaml:"neighbours"`
+
 	// Noticed finds, in the output of both processes, the name of the detector that
 	// ended a connection: a regular expression with one group ('detector=(\w+)'). It
 	// judges nothing: the table of layers says with it what really freed.
@@ -213,6 +217,8 @@ func (t *Target) check() error {
 		return errors.New("visit is missing: name at least one of http, websocket, tcp")
 	case t.Settings.Window < 0:
 		return errors.New("settings.window is negative")
+	case t.Neighbours < 0:
+		return errors.New("neighbours is negative")
 	}
 	if err := t.Settings.Keepalive.check("settings.keepalive"); err != nil {
 		return err
@@ -308,6 +314,15 @@ var (
 	Returning = ClientValues{Role: "client", Name: "alpha", Port: 7001, Secret: "secret-of-alpha", Admin: "127.0.0.1:6060"}
 	Newcomer  = ClientValues{Role: "newcomer", Name: "beta", Port: 7002, Secret: "secret-of-beta", Admin: "127.0.0.1:6061"}
 )
+
+// Neighbour is the n-th client, from 1, that is there beside the returning one, on a host
+// of its own.
+func Neighbour(n int) ClientValues {
+	return ClientValues{
+		Role: fmt.Sprintf("neighbour-%d", n), Name: fmt.Sprintf("neighbour-%d", n), Port: Newcomer.Port + n,
+		Secret: "secret-of-neighbours", Admin: Returning.Admin,
+	}
+}
 
 // example fills templates when a file is checked, before there is a lab.
 func example(t *Target) Values {

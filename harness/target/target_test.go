@@ -55,6 +55,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"keepalive without a count", ", count: 3", "", "settings.keepalive: idle 2s, interval 1s, count 0"},
 		{"negative count", "count: 3", "count: -3", "settings.keepalive"},
 		{"keepalive at the edge without an interval", "user_timeout: 5s", "edge: {keepalive: {idle: 2s, count: 3}}", "settings.edge.keepalive: idle 2s, interval 0s, count 3"},
+		{"fewer than no neighbours", "name: x", "name: x\nneighbours: -1", "neighbours is negative"},
 		{"not YAML", "name: x", "name: [", "line"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

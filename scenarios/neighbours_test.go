@@ -1,0 +1,77 @@
+package scenarios
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+
+	"github.com/halfopen/halfopen/harness"
+	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/load"
+)
+
+// always is a fault that needs to know nothing of the world.
+func always(f fault.Fault) func(*harness.World) fault.Fault {
+	return func(*harness.World) fault.Fault { return f }
+}
+
+// flap is the shortest outage, at a place.
+func flap(at lab.Place) func(*harness.World) fault.Fault {
+	return func(w *harness.World) fault.Fault { return fault.Flap{At: at, For: w.ShortOutage()} }
+}
+
+// Two clients have the server in common, and nothing else. What strikes one of them frees
+// all that was its own, and takes nothing from the visitors of the other.
+var _ = Describe("Two clients", Label("places", "topology"), func() {
+	for _, c := range []struct {
+		what  string
+		visit func(*harness.World)
+		fault func(*harness.World) fault.Fault
+	}{
+		{"the death of one while visitors are idle", idle, always(fault.Kill{Role: "client"})},
+		{"the death of one with data in flight", busy, always(fault.Kill{Role: "client"})},
+		{"the cable pulled at one while visitors are idle", idle, always(fault.Unplug{At: lab.AtClient})},
+		{"the cable pulled at one with data in flight", busy, always(fault.Unplug{At: lab.AtClient})},
+		{"the silent expiry of one's NAT while visitors are idle", idle, always(fault.ExpireNAT{Silent: true})},
+		{"the silent expiry of one's NAT with data in flight", busy, always(fault.ExpireNAT{Silent: true})},
+		{"RST from one's NAT", busy, always(fault.ExpireNAT{})},
+		{"one that is frozen", idle, always(fault.Freeze{Role: "client"})},
+		{"an outage of one that every detector outlives", busy, flap(lab.AtRouterInner)},
+	} {
+		It("are separate: the other does not notice "+c.what, func(ctx SpecContext) {
+			w := harness.New(ctx, lab.TwoClients)
+
+			c.visit(w)
+			w.VisitBeside(crew, load.Both)
+			endure(w, c.fault(w))
+		})
+	}
+})
+
+// Eight clients behind one router: to the server they have one address. What strikes the
+// router strikes all. They all lose everything once before, for a server that has had a
+// crowd log in at once is larger than one that has not. (It is no flap that they meet
+// before a flap: the kernel may count TCP_USER_TIMEOUT from the first.)
+var _ = Describe("Many clients behind one NAT", Label("places", "nat", "topology"), func() {
+	for _, c := range []struct {
+		what   string
+		visit  func(*harness.World)
+		beside load.Flow
+		fault  func(*harness.World) fault.Fault
+	}{
+		{"lose every connection when it expires silently while visitors are idle", idle, load.Idle, always(fault.ExpireNAT{Silent: true})},
+		{"lose every connection when it expires silently with data in flight", busy, load.Both, always(fault.ExpireNAT{Silent: true})},
+		{"lose every connection when it answers with RST", busy, load.Both, always(fault.ExpireNAT{})},
+		{"outlive a moment in which it is dark", idle, load.Idle, flap(lab.AtServer)},
+		{"do not notice the death of one of them", busy, load.Both, always(fault.Kill{Role: "client"})},
+		{"do not notice the cable pulled at one of them", idle, load.Both, always(fault.Unplug{At: lab.AtClient})},
+	} {
+		It(c.what, func(ctx SpecContext) {
+			w := harness.New(ctx, lab.CrowdedNAT)
+
+			w.Rehearse(2*crew, fault.ExpireNAT{})
+			c.visit(w)
+			w.VisitBeside(crew, c.beside)
+			endure(w, c.fault(w))
+		})
+	}
+})
