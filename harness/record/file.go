@@ -55,7 +55,7 @@ var ErrCut = errors.New("record is cut off in its last line")
 
 // Read reads the record in the run folder dir. A record that is cut off in its
 // last line gives the events before it together with ErrCut; a damaged line
-// before the last is an error that names it.
+// before the last is an error that names it, and so is the beginning of another run.
 func Read(dir string) ([]Event, error) {
 	f, err := os.Open(filepath.Join(dir, FileName))
 	if err != nil {
@@ -68,6 +68,7 @@ func Read(dir string) ([]Event, error) {
 // Decode reads events, one JSON value a line, as Read does.
 func Decode(r io.Reader) ([]Event, error) {
 	var events []Event
+	begun := false // the run's head was read
 	in := bufio.NewReaderSize(r, 1<<16)
 	for n := 1; ; n++ {
 		line, err := in.ReadBytes('\n')
@@ -92,6 +93,10 @@ func Decode(r io.Reader) ([]Event, error) {
 			}
 			return events, fmt.Errorf("read record: it has version %d, this program reads version %d; it is %s", e.Run.Version, Version, age)
 		}
+		if e.Run != nil && begun {
+			return events, fmt.Errorf("read record: a second run begins in line %d: keep each in a folder of its own, and add them up by leakreport merge", n)
+		}
+		begun = begun || e.Run != nil
 		events = append(events, e)
 		if last {
 			return events, nil

@@ -46,6 +46,7 @@ func TestEventsComeBackAsTheyWere(t *testing.T) {
 }
 
 func TestReadRefuses(t *testing.T) {
+	head := `{"at":"2026-11-23T00:00:00Z","kind":"run","run":{"version":1}}` + "\n"
 	whole := `{"at":"2026-11-23T00:00:00Z","kind":"end","end":{"state":"passed","duration":1}}` + "\n"
 	for _, c := range []struct {
 		name, text string
@@ -58,6 +59,7 @@ func TestReadRefuses(t *testing.T) {
 		{"without the last newline", whole + strings.TrimSpace(whole), 2, false, ""},
 		{"cut off", whole + whole[:30], 1, true, ""},
 		{"damaged in the middle", whole + "{\n" + whole, 1, false, "line 2"},
+		{"two runs in one folder", head + whole + head + whole, 2, false, "a second run begins in line 3"},
 		{"another version", `{"kind":"run","run":{"version":99}}` + "\n", 0, false, "version 99"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
