@@ -11,8 +11,8 @@ import (
 	"github.com/halfopen/halfopen/tunnel/wire"
 )
 
-// The end of each test stops what it started, and demands that it takes less
-// than two seconds and leaves nothing. Here it comes at awkward moments.
+// The end of each test stops what it started, and demands that it ends and leaves
+// nothing. Here it comes at awkward moments, and must not wait for any of them.
 
 func TestStopServerInTheMiddle(t *testing.T) {
 	w := newWorld(t, func(c *ServerConfig) { c.Flush, c.SessionUserTimeout = Off, Off })
