@@ -90,6 +90,19 @@ func TestSummarizeSoak(t *testing.T) {
 	}
 }
 
+// A cycle that is doubted after it was judged, for the clock jumped, is INCONCLUSIVE and
+// so is its soak; what went through its fault is no part of a bound.
+func TestDoubtedCycle(t *testing.T) {
+	events := soakRecord(30, nil)
+	i := slices.IndexFunc(events, func(e record.Event) bool { return e.Cycle == 8 })
+	doubt := events[i-1]
+	doubt.Verdict = &record.Judgement{Verdict: record.Inconclusive, Reason: "the clock of this machine jumped by 1h0m0s"}
+	s := Summarize(slices.Insert(events, i, doubt))
+	if s.Verdict != record.Inconclusive || s.Reason != doubt.Verdict.Reason || s.Exposures != 29*20 || s.FaultEvents != 29 || s.Cycles != 30 {
+		t.Errorf("%s (%s), %d exposures, %d faults, %d cycles", s.Verdict, s.Reason, s.Exposures, s.FaultEvents, s.Cycles)
+	}
+}
+
 // A series does not go on in another process, nor in another spec.
 func TestLives(t *testing.T) {
 	events := soakRecord(40, nil)

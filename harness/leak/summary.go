@@ -19,6 +19,11 @@ func Summarize(events []record.Event) record.Summary {
 	failedCheck, finished := "", false
 	var required []string
 	cycles := map[string]int{}
+	type cycle struct {
+		spec string
+		n    int
+	}
+	judged := map[cycle]record.Judgement{}
 	bySpec := map[string]record.Verdict{}
 	var seen []string
 	count := func(id string, v record.Verdict) {
@@ -39,9 +44,16 @@ func Summarize(events []record.Event) record.Summary {
 		case e.Verdict != nil:
 			v := e.Verdict
 			count(e.Spec, v.Verdict)
-			if v.Verdict != record.Skipped && v.Verdict != record.Inconclusive {
-				s.Exposures += v.Exposures
-				s.FaultEvents += v.FaultEvents
+			counted := *v
+			if v.Verdict == record.Skipped || v.Verdict == record.Inconclusive {
+				counted.Exposures, counted.FaultEvents = 0, 0
+			}
+			s.Exposures += counted.Exposures
+			s.FaultEvents += counted.FaultEvents
+			if at := (cycle{e.Spec, e.Cycle}); e.Cycle > 0 { // one that is doubted has a second verdict, and the last holds
+				s.Exposures -= judged[at].Exposures
+				s.FaultEvents -= judged[at].FaultEvents
+				judged[at] = counted
 			}
 			if e.Cycle > cycles[e.Spec] {
 				s.Cycles += e.Cycle - cycles[e.Spec]
