@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/halfopen/halfopen/harness/load"
+	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/harness/target"
 )
 
@@ -22,6 +23,9 @@ func (w *World) Route(p load.Protocol) (route target.Route, ok bool, err error) 
 	route, ok = routes[string(p)]
 	return route, ok, err
 }
+
+// Note writes into the record where a packet sweep cuts, or what it has hit.
+func (w *World) Note(c record.Cut) { w.emit(record.Event{Kind: record.KindCut, Cut: &c}) }
 
 // Depart has all visitors leave at once, in the middle of what they do, and says how many.
 func (w *World) Depart() int {

@@ -166,7 +166,7 @@ func drawn(t *testing.T) map[string]string {
 	t.Helper()
 	files := map[string]string{}
 	for name, b := range map[string]*recordBuilder{
-		"pass": passRun(t), "leak": leakRun(t), "soak": soakRun(t, 30, 17), "interrupted": interruptedRun(t), "empty": newRecord(t), "hostile": hostileRun(t),
+		"pass": passRun(t), "leak": leakRun(t), "soak": soakRun(t, 30, 17), "interrupted": interruptedRun(t), "empty": newRecord(t), "hostile": hostileRun(t), "sweep": sweepRun(t),
 	} {
 		dir := b.write()
 		mustWrite(t, dir)
@@ -191,7 +191,7 @@ func TestPagesInTheBrowser(t *testing.T) {
 	for name, file := range drawn(t) {
 
 		full := seen{}
-		rich := name == "leak" || name == "soak" || name == "hostile" || name == "index" // the others have nothing that these do not
+		rich := name == "leak" || name == "soak" || name == "hostile" || name == "sweep" || name == "index" // the others have nothing that these do not
 		for _, m := range modes {
 			if !rich && m.name != "light" && m.name != "phone" {
 				continue

@@ -115,6 +115,7 @@ func (r *truth) derive(events []record.Event) {
 	faultAt, specs, cycles := map[round]time.Time{}, map[record.Verdict]float64{}, map[record.Verdict]float64{}
 	sums := map[string]map[string]float64{"exposures": {}, "faults": {}}
 	begun, worst, fault := 0.0, map[string]record.Verdict{}, map[round]string{}
+	cuts, meant := map[string]string{}, map[string]bool{} // what each spec has hit; all events
 	base := map[string]float64{}
 	curves := map[string]float64{} // the last value of each, by round, process and what it counts
 	highest := map[string]float64{}
@@ -169,6 +170,8 @@ func (r *truth) derive(events []record.Event) {
 					base[key] = n
 				}
 			}
+		case e.Cut != nil:
+			cuts[e.Spec], meant[e.Cut.Next] = e.Cut.Event, true
 		case e.Verdict != nil:
 			v := e.Verdict
 			for _, key := range []string{"", e.Spec, fault[of]} {
@@ -205,7 +208,13 @@ func (r *truth) derive(events []record.Event) {
 	for _, n := range specs {
 		r.add(n)
 	}
-	r.add(begun, all)
+	struck := map[string]bool{}
+	for spec, event := range cuts {
+		if worst[spec] != record.Inconclusive && meant[event] {
+			struck[event] = true
+		}
+	}
+	r.add(begun, all, float64(len(cuts)), float64(len(meant)), float64(len(struck)))
 	for _, list := range sums {
 		for _, n := range list {
 			share := 1 - math.Pow(0.05, 1/n)
@@ -219,7 +228,7 @@ func (r *truth) derive(events []record.Event) {
 // A number that a page shows and its record does not have is an invention.
 func TestNumbersAreOfTheRecord(t *testing.T) {
 	browser := chromium(t)
-	for name, b := range map[string]*recordBuilder{"pass": passRun(t), "leak": leakRun(t), "soak": soakRun(t, 30, 17), "interrupted": interruptedRun(t)} {
+	for name, b := range map[string]*recordBuilder{"pass": passRun(t), "leak": leakRun(t), "soak": soakRun(t, 30, 17), "interrupted": interruptedRun(t), "sweep": sweepRun(t)} {
 		dir := b.write()
 		mustWrite(t, dir)
 		known := truthOf(t, dir)

@@ -78,6 +78,7 @@ type page struct {
 	Focus                 *section        // the round that decides, or the closest call
 	Statements            []statementView // of the run over all its cycles
 	Shrunk                []shrunkView
+	Sweep                 *sweepView
 	Soaks                 []section
 	Matrix                *matrixView
 	Skipped               []fact
@@ -145,6 +146,7 @@ func pageHTML(s *story) ([]byte, error) {
 		p.Statements = append(p.Statements, v)
 	}
 	p.Shrunk = s.shrunkViews()
+	p.Sweep = s.sweep()
 	p.Matrix = s.matrix()
 	p.environment(s)
 	p.hidden(s)

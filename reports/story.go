@@ -51,6 +51,7 @@ type round struct {
 	services    []timed[record.Service]
 	outcomes    []timed[record.Outcome]
 	evidence    []timed[record.Evidence]
+	cut         *record.Cut      // of a packet sweep, and what it hit
 	schedule    *record.Schedule // as it was played, or was to be
 	readings    []timed[record.Reading]
 	judgements  []record.Judgement
@@ -173,6 +174,8 @@ func (sp *spec) add(e *record.Event) {
 		r.readings = append(r.readings, timed[record.Reading]{e.At, *e.Reading})
 	case e.Schedule != nil:
 		r.schedule = e.Schedule
+	case e.Cut != nil:
+		r.cut = e.Cut
 	case e.Evidence != nil:
 		r.evidence = append(r.evidence, timed[record.Evidence]{e.At, *e.Evidence})
 	case e.Verdict != nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/halfopen/halfopen/harness"
 	"github.com/halfopen/halfopen/harness/fault"
 	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/scenarios/sweep"
 )
 
@@ -56,6 +57,11 @@ var _ = Describe("Packet sweep", Label("sweep"), func() {
 // has hit is stored in the folder, if there is one, before anything is judged.
 func cutAmid(ctx SpecContext, cut sweep.Cut, folder string, life ...sweep.Packet) []sweep.Life {
 	w := harness.New(ctx, lab.BehindNAT)
+	noted := record.Cut{After: cut.After, Way: string(cut.Way), Of: len(life)}
+	if folder != "" {
+		noted.Next = life[cut.After].Event
+		w.Note(noted)
+	}
 
 	router := w.Lab.Router
 	seen, err := router.Capture(lab.CaptureSize{Packets: 16384})
@@ -86,6 +92,8 @@ func cutAmid(ctx SpecContext, cut sweep.Cut, folder string, life ...sweep.Packet
 		}
 		cut.Event = hit.Event
 		keep(cut.Store(folder))
+		noted.Event = hit.Event
+		w.Note(noted)
 		By(fmt.Sprintf("cut at %q", cut.Event))
 	}
 

@@ -36,6 +36,7 @@ type Event struct {
 	Evidence *Evidence  `json:"evidence,omitempty"`
 	Schedule *Schedule  `json:"schedule,omitempty"`
 	Shrunk   *Shrunk    `json:"shrunk,omitempty"`
+	Cut      *Cut       `json:"cut,omitempty"`
 	Verdict  *Judgement `json:"verdict,omitempty"`
 	End      *End       `json:"end,omitempty"`
 	Finish   *Finish    `json:"finish,omitempty"`
@@ -62,6 +63,7 @@ const (
 	KindGrowth   Kind = "growth"   // where the heap grew, after an alarm
 	KindSchedule Kind = "schedule" // faults that overlap, before they are played and after
 	KindShrunk   Kind = "shrunk"   // a schedule that was made as small as it can be
+	KindCut      Kind = "cut"      // where a packet sweep cuts, before it does and after
 	KindVerdict  Kind = "verdict"  // the judge's word on a spec, or on a cycle of a soak
 	KindEnd      Kind = "end"      // a spec ended
 	KindFinish   Kind = "finish"   // the run ended
