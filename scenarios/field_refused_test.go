@@ -15,7 +15,7 @@ import (
 
 // A client with a token that nobody knows comes again and again, as a service manager lets
 // it.
-var _ = Describe("Field: token refused in a loop", Label("field", "login"), func() {
+var _ = Describe("Field: token refused in a loop", Label("quick", "field", "login"), func() {
 	It("leaves nothing at the server, and harms nobody", func(ctx SpecContext) {
 		w := harness.New(ctx, lab.BehindNAT)
 
@@ -43,7 +43,7 @@ var _ = Describe("Field: token refused in a loop", Label("field", "login"), func
 
 // Two clients have the same token, as after a copied virtual machine: each takes the name
 // from the other.
-var _ = Describe("Field: two clients for one name", Label("field", "login"), func() {
+var _ = Describe("Field: two clients for one name", Label("quick", "field", "login"), func() {
 	It("leave nothing of their quarrel", func(ctx SpecContext) {
 		w := harness.New(ctx, lab.BehindNAT)
 

@@ -12,7 +12,7 @@ import (
 
 // A client whose network is bad dies unheard and is back at once, ten times in a row: each
 // new login meets an old one that nobody has ended.
-var _ = Describe("Field: silent death with quick re-login, ten times in a row", Label("field", "nat", "process"), func() {
+var _ = Describe("Field: silent death with quick re-login, ten times in a row", Label("quick", "field", "nat", "process"), func() {
 	It("leaves no old login, and keeps the name", func(ctx SpecContext) {
 		var s fault.Schedule
 		for i := range 10 {

@@ -12,7 +12,7 @@ import (
 
 // The server is restarted under load, again and again: the client holds nothing of the
 // sessions that it had, and is there each time.
-var _ = Describe("Field: server restarts under load", Label("field", "process"), func() {
+var _ = Describe("Field: server restarts under load", Label("quick", "field", "process"), func() {
 	It("leave nothing at the client", func(ctx SpecContext) {
 		var s fault.Schedule
 		for i := range 4 {
@@ -23,7 +23,7 @@ var _ = Describe("Field: server restarts under load", Label("field", "process"),
 })
 
 // The server is away for a while: the client dials in vain, over and over.
-var _ = Describe("Field: reconnect churn while the server is away", Label("field", "process"), func() {
+var _ = Describe("Field: reconnect churn while the server is away", Label("quick", "field", "process"), func() {
 	It("leaves nothing of the dials in vain", func(ctx SpecContext) {
 		playSchedule(harness.New(ctx, lab.BehindNAT), fault.Schedule{Steps: []fault.Step{
 			{Fault: "kill", At: "server", Start: 0, For: 10 * time.Second},

@@ -18,7 +18,7 @@ import (
 )
 
 // Somebody looks what there is.
-var _ = Describe("Field: port scan", Label("field", "stranger"), func() {
+var _ = Describe("Field: port scan", Label("quick", "field", "stranger"), func() {
 	It("leaves nothing", func(ctx SpecContext) {
 		w := harness.New(ctx, lab.Direct)
 
@@ -55,7 +55,7 @@ var garbage = []struct{ what, text string }{
 	{"a TLS record too long", "\x16\x03\x01\xff\xff" + strings.Repeat("x", 70000)},
 }
 
-var _ = Describe("Field: garbage towards the session port", Label("field", "stranger"), func() {
+var _ = Describe("Field: garbage towards the session port", Label("quick", "field", "stranger"), func() {
 	It("is ended by the server, before a handshake and after it", func(ctx SpecContext) {
 		w := harness.New(ctx, lab.Direct)
 

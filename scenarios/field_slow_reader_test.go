@@ -13,7 +13,7 @@ import (
 
 // Some visitors read no more, and everybody else shares their session: a session whose
 // reader waits for one of them makes all wait.
-var _ = Describe("Field: slow readers beside fast ones", Label("field", "edge"), func() {
+var _ = Describe("Field: slow readers beside fast ones", Label("quick", "field", "edge"), func() {
 	It("hold up nobody else, and are let go", func(ctx SpecContext) {
 		w := harness.New(ctx, lab.BehindNAT)
 

@@ -16,7 +16,7 @@ import (
 )
 
 // The local service answers an upgrade with something else, or breaks off.
-var _ = Describe("Field: bad upgrade answers", Label("field", "origin"), func() {
+var _ = Describe("Field: bad upgrade answers", Label("quick", "field", "origin"), func() {
 	It("reach an end, and leave nothing", func(ctx SpecContext) {
 		w := harness.New(ctx, lab.BehindNAT)
 

@@ -11,7 +11,7 @@ import (
 )
 
 // Visitors lose patience in the middle of an upload.
-var _ = Describe("Field: uploads aborted", Label("field", "edge"), func() {
+var _ = Describe("Field: uploads aborted", Label("quick", "field", "edge"), func() {
 	It("by their visitors leave nothing", func(ctx SpecContext) {
 		w := harness.New(ctx, lab.BehindNAT)
 
