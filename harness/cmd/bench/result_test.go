@@ -115,3 +115,13 @@ func TestSelected(t *testing.T) {
 		}
 	}
 }
+
+func TestCounter(t *testing.T) {
+	const table = "TcpExt: SyncookiesSent TCPTimeouts\nTcpExt: 3 17\nIpExt: TCPTimeouts\nIpExt: 5\n"
+	if n, err := counter(table, "TcpExt:", "TCPTimeouts"); n != 17 || err != nil {
+		t.Errorf("got %d, %v; want 17", n, err)
+	}
+	if _, err := counter(table, "TcpExt:", "TCPLost"); err == nil {
+		t.Error("a name that is not there has a value")
+	}
+}
