@@ -97,6 +97,8 @@ func (w *World) spare() {
 // beside looks, when the window is over, for what the neighbours have lost by a fault that
 // was not theirs.
 func (w *World) beside() {
+	w.t.Helper()
+	w.kept()
 	r := w.round
 	if r.fault.Spared == nil {
 		return

@@ -24,6 +24,7 @@ type round struct {
 	snapshots map[string]*leak.Snapshots // by role
 	visitors  []*load.Visitor
 	beside    []*load.Visitor // of neighbours
+	offer     offer
 	traffic   string
 	errands   *errands                   // short visits, one after the other; nil if there are none
 	exposed   map[string]map[uint64]bool // inodes by role, from snapshot E

@@ -47,6 +47,7 @@ func (w *World) Inject(f fault.Fault) {
 	w.mu.Lock()
 	r.began = time.Now()
 	w.mu.Unlock()
+	r.offer.begin()
 	resume()
 	heal, witness, err := f.Inject(w.ctx, w.Lab)
 	if err != nil {
@@ -214,8 +215,8 @@ func (w *World) Settle() {
 	}
 	r.settled = true
 	r.outcome.Waited = r.starved.Waited()
-	w.beside()
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
+	w.beside()
 	r.outcome.Noticed = w.noticed()
 	w.look("held to the end of the window")
 	w.survey()

@@ -1,6 +1,8 @@
 package scenarios
 
 import (
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 
 	"github.com/halfopen/halfopen/harness"
@@ -71,6 +73,46 @@ var _ = Describe("Many clients behind one NAT", Label("places", "nat", "topology
 			w.Rehearse(2*crew, fault.ExpireNAT{})
 			c.visit(w)
 			w.VisitBeside(crew, c.beside)
+			endure(w, c.fault(w))
+		})
+	}
+})
+
+// Beside the fault, the other client is used as hard as a quarter of what the machine can
+// do, and keeps at least 80 % of that.
+var _ = Describe("Beside the fault", Label("places", "topology"), func() {
+	for _, c := range []struct {
+		what  string
+		fault func(*harness.World) fault.Fault
+	}{
+		{"a death", always(fault.Kill{Role: "client"})},
+		{"SIGTERM", always(fault.Terminate{Role: "client"})},
+		{"a power loss", always(fault.PowerLoss{Role: "client"})},
+		{"a freeze", always(fault.Freeze{Role: "client"})},
+		{"a cable pulled at the client", always(fault.Unplug{At: lab.AtClient})},
+		{"a cable pulled at the server", always(fault.Unplug{At: lab.AtServer})},
+		{"a cable pulled at the visitor", always(fault.Unplug{At: lab.AtVisitor})},
+		{"a cable pulled at the origin", always(fault.Unplug{At: lab.AtOrigin})},
+		{"a lost carrier", always(fault.LoseCarrier{At: lab.AtClient})},
+		{"a lost route", always(fault.LoseRoute{At: lab.AtClient})},
+		{"a lost address", always(fault.LoseAddress{At: lab.AtClient})},
+		{"a flap", flap(lab.AtRouterInner)},
+		{"a black hole", always(fault.Blackhole{})},
+		{"a black hole towards the server", always(fault.Blackhole{Way: fault.ToServer})},
+		{"a black hole from the server", always(fault.Blackhole{Way: fault.FromServer})},
+		{"an MTU black hole", always(fault.MTUBlackhole{})},
+		{"RST injected", always(fault.InjectRST{})},
+		{"a silent NAT expiry", always(fault.ExpireNAT{Silent: true})},
+		{"a loud NAT expiry", always(fault.ExpireNAT{})},
+		{"a NAT rebound", always(fault.RebindNAT{})},
+		{"a router reboot", func(w *harness.World) fault.Fault { return fault.RebootRouter{For: w.ShortOutage()} }},
+		{"a bad link", always(fault.Quality{At: lab.AtClient, Is: lab.Quality{Delay: 60 * time.Millisecond, Loss: 0.02}})},
+	} {
+		It("of one client, the other keeps its rate: "+c.what, func(ctx SpecContext) {
+			w := harness.New(ctx, lab.TwoClients)
+
+			w.OfferBeside()
+			w.VisitBusy(visitors)
 			endure(w, c.fault(w))
 		})
 	}

@@ -25,6 +25,9 @@ type Round struct {
 // blame.
 const starving = 0.5
 
+// keeps is the share of its rate that a client keeps beside a fault which is not its own.
+const keeps = 0.8
+
 // Starved says whether the machine stood still for so long around a fault that what
 // was late then says nothing.
 func Starved(o record.Outcome) bool { return max(inWindow(o), afterHeal(o)) > starving }
@@ -143,6 +146,12 @@ func findings(r Round, j record.Judgement) []finding {
 			"%s gone when %s had been survived", plural(lost(r), "connection"), r.Fault.Name)
 	}
 	add(o.Broken != "", record.Dead, "%s", o.Broken)
+	if x := o.Offer; x != nil {
+		add(x.Before < keeps*x.Offered, record.Inconclusive,
+			"another client was offered %.3g MB/s and got %.3g MB/s before the fault already", x.Offered/1e6, x.Before/1e6)
+		add(x.Before >= keeps*x.Offered && x.During < keeps*x.Offered, unless(excused(*x), record.Dead),
+			"another client was offered %.3g MB/s, got that before %s, which was not for it, and %.3g MB/s beside it", x.Offered/1e6, r.Fault.Name, x.During/1e6)
+	}
 	add(o.Beside != "", unless(starved, record.Dead), "%s", o.Beside)
 	add(o.Stalled != "", unless(starved, record.Dead), "%s", o.Stalled)
 	// What should have put the detector off may have waited.
@@ -217,6 +226,12 @@ func unless(starved bool, v record.Verdict) record.Verdict {
 		return record.Inconclusive
 	}
 	return v
+}
+
+// excused says whether another client lost no more of its rate than the share of the time
+// that the machine stood still for.
+func excused(x record.Offer) bool {
+	return x.Waited > starving && x.During >= (keeps-x.Waited/x.Over)*x.Offered
 }
 
 // lies says whether a difference belies the target's file; options that could not be

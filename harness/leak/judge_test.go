@@ -184,6 +184,21 @@ func TestJudge(t *testing.T) {
 			r.Outcome.Corrupt = "wrong byte at offset 7"
 			r.Processes[0].F = holdings(15, descriptor(8, 108))
 		}, record.Leak, nil},
+		{"another slowed by it", func(r *Round) {
+			r.Outcome.Offer = &record.Offer{Capacity: 400e6, Offered: 100e6, Before: 99e6, During: 79e6}
+		}, record.Dead, []string{"offered 100 MB/s", "79 MB/s"}},
+		{"another hardly slowed by it", func(r *Round) {
+			r.Outcome.Offer = &record.Offer{Capacity: 400e6, Offered: 100e6, Before: 99e6, During: 81e6}
+		}, record.Pass, nil},
+		{"another slowed by it, on a machine that stood still", func(r *Round) {
+			r.Outcome.Offer = &record.Offer{Capacity: 400e6, Offered: 100e6, Before: 99e6, During: 61e6, Over: 5, Waited: 1}
+		}, record.Inconclusive, []string{"61 MB/s"}},
+		{"another slowed by more than the machine stood still for", func(r *Round) {
+			r.Outcome.Offer = &record.Offer{Capacity: 400e6, Offered: 100e6, Before: 99e6, During: 59e6, Over: 5, Waited: 1}
+		}, record.Dead, []string{"59 MB/s"}},
+		{"another slow before it", func(r *Round) {
+			r.Outcome.Offer = &record.Offer{Capacity: 400e6, Offered: 100e6, Before: 70e6, During: 70e6}
+		}, record.Inconclusive, []string{"before the fault already"}},
 		{"others lost by it", func(r *Round) { r.Outcome.Beside = "1 of 6 visitors of other clients" }, record.Dead, []string{"1 of 6"}},
 		{"others lost by it, on a machine that stood still", func(r *Round) { r.Outcome.Beside, r.Outcome.Waited = "1 of 6 visitors of other clients", 1 }, record.Inconclusive, []string{"1 of 6", "stood still"}},
 		{"nothing flows any more", func(r *Round) { r.Outcome.Stalled = "no byte has come" }, record.Dead, []string{"no byte"}},

@@ -195,7 +195,7 @@ func (o *Origin) serve(rw io.ReadWriter) {
 	s.next(body)
 	rest := pace
 	if asked == Stalled.letter() {
-		rest = 0 // until the peer takes no more
+		rest, buf = 0, make([]byte, 8*chunk) // until the peer takes no more
 	}
 	for o.sleep(rest) {
 		s.next(buf)

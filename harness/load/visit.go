@@ -13,6 +13,7 @@
 //	both, HTTP       4 KiB every 20 ms from the origin, without end
 //	download         the same over any protocol: the visitor only receives
 //	upload           4 KiB every 20 ms to the origin, which checks them, without end
+//	flood            the origin sends all it can, and the visitor reads it at its rate (TCP)
 //	stalled          the origin sends all it can, and the visitor reads no more of it
 //	half-closed      a download to a visitor that has ended its own direction (TCP)
 //	upgrading        an upgrade was asked for, and is not answered (WebSocket)
@@ -56,6 +57,8 @@ type Visit struct {
 	Path     string // HTTP, WebSocket: "/" if empty; may have a query
 	Seed     uint64 // of the bytes; two visits at the same time need two seeds
 	Flow     Flow   // of bytes, after the first round
+	// Rate is what a visitor of a flood takes, in bytes a second; 0: all that comes.
+	Rate float64
 }
 
 // Flow is where bytes are in flight all the time.
@@ -68,6 +71,8 @@ const (
 	Both     Flow = "both"
 	Download Flow = "download" // from the origin only
 	Upload   Flow = "upload"   // from the visitor only
+	// As much as the origin can send and the visitor takes. TCP only.
+	Flood Flow = "flood"
 	// A reader that has stopped: the window towards it closes.
 	Stalled Flow = "stalled"
 	// One direction has ended, and the other goes on. TCP only.
@@ -91,7 +96,7 @@ const (
 // flows are all of them, with the one protocol that has it; "" for every one.
 var flows = map[Flow]Protocol{
 	Idle: "", Both: "", Download: "", Upload: "", Stalled: "",
-	HalfClosed: TCP, Upgrading: WebSocket, HalfUp: HTTP, HalfDown: HTTP,
+	Flood: TCP, HalfClosed: TCP, Upgrading: WebSocket, HalfUp: HTTP, HalfDown: HTTP,
 }
 
 // silent says whether the visitor gets nothing after its first bytes.
@@ -110,7 +115,7 @@ func (f Flow) letter() byte {
 		return 'u'
 	case Download, HalfClosed:
 		return 'd'
-	case Stalled:
+	case Stalled, Flood:
 		return 's'
 	}
 	return 0
@@ -127,6 +132,8 @@ func (v Visit) valid() error {
 		return fmt.Errorf("unknown flow %q", v.Flow)
 	case only != "" && only != v.Protocol:
 		return fmt.Errorf("flow %q is of %s only, not of %s", v.Flow, only, v.Protocol)
+	case v.Rate < 0, v.Rate > 0 && v.Flow != Flood:
+		return fmt.Errorf("a visitor with flow %q takes no rate of %g", v.Flow, v.Rate)
 	}
 	switch v.Protocol {
 	case TCP:

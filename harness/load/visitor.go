@@ -44,7 +44,7 @@ func open(ctx context.Context, dial Dial, v Visit) (*Visitor, error) {
 	}
 	ask := exchange{there: first, hold: true, flow: v.Flow}
 	switch v.Flow {
-	case Both, Download, Stalled:
+	case Both, Download, Stalled, Flood:
 		ask.more = endless
 	case HalfUp:
 		ask.there /= 2
@@ -115,7 +115,7 @@ func (v *Visitor) Err() error {
 func (v *Visitor) Bytes() int64 {
 	got := v.received.Load()
 	switch v.visit.Flow {
-	case Download, Stalled, HalfClosed:
+	case Download, Stalled, Flood, HalfClosed:
 		return got + first + v.sent.Load()
 	case Both, Upload:
 		if v.visit.Protocol == HTTP {
@@ -142,7 +142,11 @@ func (v *Visitor) Close() error {
 // read is the visitor's owner: it has a read posted all the time, and its end is
 // the visitor's.
 func (v *Visitor) read(check *checker) {
-	buf := make([]byte, chunk)
+	size := chunk
+	if v.visit.Flow == Flood {
+		size = 16 * chunk
+	}
+	buf, pass := make([]byte, size), &meter{rate: v.visit.Rate}
 	var err error
 	if v.visit.Flow == Stalled { // reads no more, and so does not see its end either
 		<-v.leave
@@ -162,6 +166,12 @@ func (v *Visitor) read(check *checker) {
 			err = &CorruptError{Offset: first, Cause: fmt.Errorf("%d bytes that nobody sent", n)}
 		default:
 			v.received.Add(int64(n))
+		}
+		if wait := pass.take(n, time.Now()); wait > time.Millisecond {
+			select {
+			case <-time.After(wait):
+			case <-v.leave:
+			}
 		}
 	}
 	err = v.wire.classify(err, v.received.Load())

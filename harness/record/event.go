@@ -342,6 +342,19 @@ type Outcome struct {
 	Died    string `json:"died,omitempty"`
 	// Beside is what other clients lost by a fault that was not theirs.
 	Beside string `json:"beside,omitempty"`
+	// Offer is what another client was offered beside the fault, and what it got.
+	Offer *Offer `json:"offer,omitempty"`
+}
+
+// Offer is how much came through a client that the fault was not for, in bytes a second.
+type Offer struct {
+	Capacity float64 `json:"capacity"` // all that came, before the fault
+	Offered  float64 `json:"offered"`  // a quarter of that
+	Before   float64 `json:"before"`   // what came of the offer before the fault
+	During   float64 `json:"during"`   // from the fault to the end of its window, for a second at least
+	Over     float64 `json:"over"`     // how many seconds that were
+	// Waited is Outcome's, until then.
+	Waited float64 `json:"waited"`
 }
 
 // Evidence is what was kept, beside the record, of a round that was no PASS.
