@@ -50,6 +50,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	secure := &tls.Config{
 		RootCAs: roots, ServerName: cfg.ServerName, MinVersion: tls.VersionTLS13,
 		DynamicRecordSizingDisabled: true,
+		KeyLogWriter:                cfg.KeyLog,
 	}
 	if cfg.Cert != "" {
 		cert, err := loadPair(cfg.Cert, cfg.Key)

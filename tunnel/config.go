@@ -3,6 +3,7 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -189,6 +190,9 @@ type ServerConfig struct {
 	MaxQueued   int // MiB that wait in one session in each direction, 64
 
 	Log *slog.Logger // slog.Default()
+	// KeyLog gets the keys of all sessions, as NSS writes them: whoever has them can read
+	// what the sessions carry. nil, as it should be, for none.
+	KeyLog io.Writer
 }
 
 func (c *ServerConfig) fill() error {
@@ -250,6 +254,9 @@ type ClientConfig struct {
 	MaxQueued  int // MiB that wait in one session in each direction, 64
 
 	Log *slog.Logger // slog.Default()
+	// KeyLog gets the keys of all sessions, as NSS writes them: whoever has them can read
+	// what the sessions carry. nil, as it should be, for none.
+	KeyLog io.Writer
 }
 
 func (c *ClientConfig) fill() error {

@@ -71,6 +71,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		// A ticket would be one more thing to write in a handshake.
 		SessionTicketsDisabled:      true,
 		DynamicRecordSizingDisabled: true,
+		KeyLogWriter:                cfg.KeyLog,
 	}
 	if cfg.ClientCA != "" {
 		if s.tls.ClientCAs, err = loadAuthority(cfg.ClientCA); err != nil {

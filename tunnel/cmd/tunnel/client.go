@@ -56,6 +56,12 @@ visitor, and those of now may stay for up to --drain; a second one ends it at on
 			return err
 		}
 		defer log.close()
+		keys, done, err := keyLog(cfg.Log)
+		if err != nil {
+			return err
+		}
+		defer done()
+		cfg.KeyLog = keys
 		client, err := tunnel.NewClient(cfg)
 		if err != nil {
 			return err

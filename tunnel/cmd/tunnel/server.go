@@ -67,6 +67,12 @@ second one ends at once.`,
 			return err
 		}
 		defer log.close()
+		keys, done, err := keyLog(cfg.Log)
+		if err != nil {
+			return err
+		}
+		defer done()
+		cfg.KeyLog = keys
 		cfg.Tokens = rights
 		s, err := tunnel.NewServer(cfg)
 		if err != nil {
