@@ -220,11 +220,52 @@ func TestPagesPrint(t *testing.T) {
 	browser := chromium(t)
 	files := drawn(t)
 	for _, name := range []string{"pass", "leak", "soak"} {
-		var pdf []byte
-		look(t, browser, modes[0], files[name], into(&pdf, chromedp.PrintToPDF(chromedp.PDFPrintBackground())))
-		if !strings.HasPrefix(string(pdf), "%PDF-") || len(pdf) < 20_000 {
+		if pdf := printed(t, browser, files[name]); !whole(pdf) {
 			t.Errorf("%s: the PDF has %d bytes", name, len(pdf))
 		}
+	}
+}
+
+func printed(t *testing.T, browser context.Context, file string) (pdf []byte) {
+	look(t, browser, modes[0], file, into(&pdf, chromedp.PrintToPDF(chromedp.PDFPrintBackground())))
+	return pdf
+}
+
+// whole says whether a PDF has letters and drawings: the fonts alone are more than that.
+func whole(pdf []byte) bool { return strings.HasPrefix(string(pdf), "%PDF-") && len(pdf) > 20_000 }
+
+// What these tests look for is found where it is planted.
+func TestBrowserFindsWhatIsPlanted(t *testing.T) {
+	browser := chromium(t)
+	light, paper := modes[0], modes[len(modes)-1]
+	planted := func(css string) string {
+		t.Helper()
+		sound := styleText
+		defer func() { styleText = sound }()
+		styleText += css
+		dir := leakRun(t).write()
+		mustWrite(t, dir)
+		return filepath.Join(dir, PageName)
+	}
+	for _, c := range []struct {
+		css, want string
+		in        mode
+	}{
+		{".plot text.end { transform: translateX(900px); }", "label off the screen", light},
+		{".panel { margin-top: -60px; }", "charts on each other", light},
+		{".panel { margin-top: 300px; }", "a gap of 300 px between charts", light},
+		{"@media print { .panel { margin-top: -60px; } }", "charts on each other", paper},
+	} {
+		if s := look(t, browser, c.in, planted(c.css)); !strings.Contains(strings.Join(s.Problems, "\n"), c.want) {
+			t.Errorf("%s, %s: found %q, not %q", c.css, c.in.name, s.Problems, c.want)
+		}
+	}
+	file := planted("@media print { .plot svg.chart { display: none; } }")
+	if all, left := look(t, browser, light, file).Charts, look(t, browser, paper, file).Charts; all == 0 || left != 0 {
+		t.Errorf("%d charts on the screen, %d on paper, where they are hidden", all, left)
+	}
+	if pdf := printed(t, browser, planted("@media print { body { display: none; } }")); whole(pdf) {
+		t.Errorf("an empty PDF has %d bytes, and passes", len(pdf))
 	}
 }
 

@@ -47,6 +47,16 @@
     });
   }
 
+  // Charts of a figure stand close below each other.
+  for (const figure of document.querySelectorAll(".figure")) {
+    const panels = [...figure.querySelectorAll(".panel")].filter(visible).map((e) => e.getBoundingClientRect());
+    panels.slice(1).forEach((b, i) => {
+      const gap = b.top - panels[i].bottom;
+      if (gap < -1) problems.push(`charts on each other by ${-gap} px`);
+      if (gap > 40 && !matchMedia("print").matches) problems.push(`a gap of ${gap} px between charts`);
+    });
+  }
+
   // What a screen reader needs.
   for (const e of document.querySelectorAll("svg.chart")) if (!e.getAttribute("aria-label")) problems.push("a chart without words");
   for (const e of document.querySelectorAll("[tabindex]")) if (!e.getAttribute("aria-label")) problems.push("a region without a name");
@@ -66,7 +76,7 @@
     Problems: problems,
     Texts: texts.filter((t) => /\d/.test(t)),
     Text: copy.textContent.replace(/\s+/g, " "),
-    Charts: document.querySelectorAll("svg.chart").length,
+    Charts: [...document.querySelectorAll("svg.chart")].filter(visible).length,
     Controls: document.querySelectorAll("button, input").length,
   });
 })()
