@@ -31,15 +31,15 @@ func (st *stream) carry(conn *net.TCPConn, opts SockOpts) error {
 		st.reset(wire.Gone, enough.Error())
 	}
 	st.drainer.Wait()
-	if err := st.finish(conn); enough == nil {
+	if err := st.finish(conn, lastWords); enough == nil {
 		return err
 	}
 	return enough
 }
 
 // finish gives conn back to the caller, after the last words of a far end that
-// has reset the stream.
-func (st *stream) finish(conn *net.TCPConn) error {
+// has reset the stream: for those it waits for so long at most.
+func (st *stream) finish(conn *net.TCPConn, most time.Duration) error {
 	st.s.mu.Lock()
 	st.carrying = false
 	rest := st.in.detach()
@@ -47,7 +47,7 @@ func (st *stream) finish(conn *net.TCPConn) error {
 	st.s.mu.Unlock()
 	defer rest.clear()
 	err := st.ending()
-	end := time.Now().Add(lastWords)
+	end := time.Now().Add(most)
 	if !far || conn.SetWriteDeadline(end) != nil {
 		return err
 	}

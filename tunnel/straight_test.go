@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,7 +42,10 @@ func narrow(t *testing.T) (near, far *net.UnixConn) {
 }
 
 // carried is a stream of a session without a peer, that writes to conn.
-func carried(t *testing.T, conn *net.UnixConn, front *front) *stream {
+func carried(t *testing.T, conn interface {
+	edge
+	syscall.Conn
+}, front *front) *stream {
 	t.Helper()
 	s := &session{role: roleServer, streams: map[uint32]*stream{}, wake: make(chan struct{}, 1), room: &seats{most: 1}, mostHeld: defaultQueued}
 	s.mu.Lock()
