@@ -43,6 +43,7 @@ func CheckEvidence(mode string) error {
 const (
 	mostEvidence = 512 << 10
 	mostProfile  = 4 << 20
+	keysSuffix   = ".keys"
 	headRoom     = 256 // for the headings of a file of two halves
 )
 
@@ -109,7 +110,11 @@ func (b *bundle) put(name, what string, data []byte, cut bool) {
 	if len(data) == 0 {
 		return
 	}
-	if err := os.WriteFile(filepath.Join(b.dir, name), data, 0o644); err != nil {
+	mode := os.FileMode(0o644)
+	if strings.HasSuffix(name, keysSuffix) {
+		mode = 0o600 // who has them can read the packets beside them
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, name), data, mode); err != nil {
 		b.lack(err)
 		return
 	}
@@ -383,7 +388,7 @@ func (b *bundle) logs(dir string) {
 			b.lack(err)
 			continue
 		}
-		if strings.HasSuffix(entry.Name(), ".keys") {
+		if strings.HasSuffix(entry.Name(), keysSuffix) {
 			b.put(entry.Name(), "keys of TLS, for Wireshark: whoever has this file can read what the packets carried", []byte(text), cut)
 			continue
 		}

@@ -47,6 +47,9 @@ func TestEvidenceIsBounded(t *testing.T) {
 		if len(data) > mostEvidence || int64(len(data)) != f.Bytes || f.Cut == whole[f.Name] {
 			t.Errorf("%s has %d bytes, the record says %d, cut %v", f.Name, len(data), f.Bytes, f.Cut)
 		}
+		if info, err := os.Stat(filepath.Join(b.dir, f.Name)); err != nil || (info.Mode().Perm() == 0o600) != strings.HasSuffix(f.Name, ".keys") {
+			t.Errorf("mode of %s: %v, %v", f.Name, info.Mode(), err)
+		}
 		if strings.Contains(string(data), secret[len(secret)-4:]) {
 			t.Errorf("%s has a secret, or the end of one", f.Name)
 		}

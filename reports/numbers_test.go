@@ -41,7 +41,10 @@ func readNumber(m []string) (value, half float64) {
 
 // truth is every number that a page may show of a record: what is in the record, and
 // what is derived from it in the few ways that derive lists.
-type truth struct{ values []float64 }
+type truth struct {
+	values            []float64
+	exposures, faults float64 // of all of the record
+}
 
 func (r *truth) add(v ...float64) { r.values = append(r.values, v...) }
 
@@ -106,7 +109,7 @@ func truthOf(t *testing.T, dir string) *truth {
 
 // derive adds what a page may compute: the time of the start, times after the fault, what
 // a snapshot holds of each thing, the greatest and the last of a curve, differences to the
-// first baseline, sums, verdicts counted, and the bound of n exposures.
+// first baseline, sums, the time from the first event to the last, verdicts counted, and the bound of n exposures.
 func (r *truth) derive(events []record.Event) {
 	type round struct {
 		spec  string
@@ -177,6 +180,7 @@ func (r *truth) derive(events []record.Event) {
 			for _, key := range []string{"", e.Spec, fault[of]} {
 				sums["exposures"][key] += float64(v.Exposures)
 			}
+			r.faults += float64(v.FaultEvents)
 			if e.Cycle > 0 {
 				cycles[v.Verdict]++
 			}
@@ -221,36 +225,88 @@ func (r *truth) derive(events []record.Event) {
 			r.add(n, math.Floor(1/share), share)
 		}
 	}
+	r.exposures = sums["exposures"][""]
+	if n := len(events); n > 0 {
+		r.add(events[n-1].At.Sub(events[0].At).Seconds()) // of a run that does not say how long it took
+	}
 	r.add(0.95) // the confidence of every bound
 	r.add(80)   // "needs 80 cycles", in what a report does not show
+}
+
+// invented are the numbers of a page's texts that the truth does not have, and how many
+// were read.
+func (r *truth) invented(texts []string) (list []string, read int) {
+	for _, text := range texts {
+		for _, m := range shown.FindAllStringSubmatch(text, -1) {
+			read++
+			if value, half := readNumber(m); !r.has(value, half) {
+				list = append(list, fmt.Sprintf("%q in %.90q", m[0], text))
+			}
+		}
+	}
+	return list, read
 }
 
 // A number that a page shows and its record does not have is an invention.
 func TestNumbersAreOfTheRecord(t *testing.T) {
 	browser := chromium(t)
-	for name, b := range map[string]*recordBuilder{"pass": passRun(t), "leak": leakRun(t), "soak": soakRun(t, 30, 17), "interrupted": interruptedRun(t), "sweep": sweepRun(t)} {
+	files, known := map[string]string{}, map[string]*truth{}
+	for name, b := range map[string]*recordBuilder{"pass": passRun(t), "leak": leakRun(t), "soak": soakRun(t, 30, 17), "interrupted": interruptedRun(t),
+		"hostile": hostileRun(t), "sweep": sweepRun(t)} {
 		dir := b.write()
 		mustWrite(t, dir)
-		known := truthOf(t, dir)
-		s := look(t, browser, modes[0], filepath.Join(dir, PageName))
-		read := 0
-		for _, text := range s.Texts {
-			for _, m := range shown.FindAllStringSubmatch(text, -1) {
-				read++
-				if value, half := readNumber(m); !known.has(value, half) {
-					t.Errorf("%s: the page shows %q, which is not in the record: %.90q", name, m[0], text)
-				}
-			}
+		files[name], known[name] = filepath.Join(dir, PageName), truthOf(t, dir)
+	}
+	// The page of all runs has what their records have, and the folders' names.
+	names := []string{"20261120-093000-scenarios", "20261121-093000-scenarios", "20261122-093000-soak"}
+	dir := runsFolder(t, names...)
+	mustIndex(t, dir, 0)
+	all := &truth{}
+	for _, name := range names {
+		one := truthOf(t, filepath.Join(dir, name))
+		all.add(one.values...)
+		all.exposures, all.faults = all.exposures+one.exposures, all.faults+one.faults
+		all.take(name)
+		all.take(name[4:6] + " " + name[6:8] + " " + name[9:11] + " " + name[11:13]) // month, day, hour, minute
+	}
+	all.add(float64(len(names)), all.exposures, all.faults)
+	slices.Sort(all.values)
+	files["index"], known["index"] = filepath.Join(dir, PageName), all
+
+	for name, file := range files {
+		list, seen := known[name].invented(look(t, browser, modes[0], file).Texts)
+		for _, number := range list {
+			t.Errorf("%s: the page shows %s, which is not in the record", name, number)
 		}
-		// The comparison must be able to fail: most numbers are not in the record.
+		// The comparison must be able to fail: most numbers are not in the record, and one
+		// that is planted on the page is found.
 		free := 0
 		for n := range 1000 {
-			if !known.has(float64(n), 0) {
+			if !known[name].has(float64(n), 0) {
 				free++
 			}
 		}
-		if t.Logf("%s: %d numbers compared; of the counts below 1000, %d would be refused", name, read, free); read < 50 || free < 900 {
-			t.Errorf("%s: %d numbers read, %d of 1000 refused: this comparison says nothing", name, read, free)
+		page, planted := read(t, filepath.Dir(file), filepath.Base(file)), 0
+		for _, tile := range []string{"<dd><b>", "</h2>", "<td class=\"prose\">"} {
+			before, after, ok := strings.Cut(page, tile)
+			if !ok {
+				continue
+			}
+			text := tile + "917253 of "
+			if tile == "</h2>" {
+				text = " 917253" + tile
+			}
+			other := filepath.Join(filepath.Dir(file), "planted.html")
+			if err := os.WriteFile(other, []byte(before+text+after), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			list, _ := known[name].invented(look(t, browser, modes[0], other).Texts)
+			if planted++; len(list) != 1 || !strings.Contains(list[0], "917253") {
+				t.Errorf("%s: a number planted at %q: found are %q", name, tile, list)
+			}
+		}
+		if t.Logf("%s: %d numbers compared; of the counts below 1000, %d would be refused; %d planted", name, seen, free, planted); seen < 30 || free < 850 || planted < 2 {
+			t.Errorf("%s: %d numbers read, %d of 1000 refused, %d planted: this comparison says nothing", name, seen, free, planted)
 		}
 	}
 }
