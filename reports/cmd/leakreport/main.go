@@ -2,8 +2,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,7 +123,12 @@ func folder(args []string) (string, error) {
 		dir = args[0]
 	}
 	real, err := filepath.EvalSymlinks(dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(args) == 0:
+		return "", fmt.Errorf("find run folder: there is no %s: make a run (make soak DURATION=2m), or name a folder", dir)
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("find run folder: there is no %s: name the folder of a run, such as those in reports/runs", dir)
+	case err != nil:
 		return "", fmt.Errorf("find run folder: %w", err)
 	}
 	info, err := os.Stat(real)

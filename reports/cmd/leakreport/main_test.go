@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,6 +116,9 @@ func TestWrongUsageIsOneLineAndTwo(t *testing.T) {
 		}
 		if strings.Count(errs.String(), "\n") != 1 || !strings.HasPrefix(errs.String(), "leakreport: ") || out.Len() > 0 {
 			t.Errorf("%q: says %q and prints %q", args, errs.String(), out.String())
+		}
+		if slices.Equal(args, []string{"show"}) && !strings.Contains(errs.String(), "make soak") {
+			t.Errorf("without any run it does not say how to make one: %q", errs.String())
 		}
 	}
 }
