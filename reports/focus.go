@@ -57,7 +57,7 @@ func (f focus) closest() string {
 	if j := f.round.judgement(); len(f.round.windows) > 0 && f.round.windows[len(f.round.windows)-1].it.Survive {
 		return fault + ": all connections survived, as they must"
 	} else if upper, known := f.round.upper(); known && j.Returned >= 0 {
-		return fmt.Sprintf("%s: all gone after %s of a window of %s", fault, seconds(j.Returned), seconds(upper))
+		return fmt.Sprintf("%s: all gone after %s; the window was %s, late begins at %s", fault, seconds(j.Returned), seconds(upper), seconds(f.round.deadline()))
 	}
 	return fault
 }

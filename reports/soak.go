@@ -119,6 +119,15 @@ func (r *round) upper() (upper float64, known bool) {
 	return upper, known
 }
 
+// deadline is the latest of the round's windows, in seconds after the fault: from
+// then on a survivor is late.
+func (r *round) deadline() (at float64) {
+	for _, w := range r.windows {
+		at = max(at, w.it.Deadline)
+	}
+	return at
+}
+
 // faultText names what was done in the round: the judge's words, else the faults.
 func (r *round) faultText() string {
 	if j := r.judgement(); j != nil && j.Fault != "" {
