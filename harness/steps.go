@@ -145,7 +145,7 @@ func (w *World) snapshot(label record.Label, put func(*leak.Snapshots, record.Sa
 		}
 		s, err := p.Sample(w.ctx)
 		if err != nil {
-			if !p.Running() {
+			if !p.Running() || errors.Is(err, probe.ErrGone) {
 				continue // living notes it the next time
 			}
 			w.abort(fmt.Errorf("take snapshot %s: %w", label, err))
