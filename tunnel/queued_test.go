@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -79,16 +78,6 @@ func TestQueuedInResets(t *testing.T) {
 	if greedy.over == nil || greedy.over.code != wire.Limit || modest.over != nil || s.heldIn != 30<<10 {
 		t.Errorf("greedy ended with %v, modest with %v, %d bytes held", greedy.over, modest.over, s.heldIn)
 	}
-}
-
-// counted is the value of a counter on a page of metrics, 0 if it is not there.
-func counted(page, name string) (n float64) {
-	for line := range strings.Lines(page) {
-		if _, err := fmt.Sscanf(line, name+" %g", &n); err == nil {
-			return n
-		}
-	}
-	return 0
 }
 
 // A window shrinks while the session holds too much, and is back when that is over.
