@@ -53,6 +53,9 @@ func (in *intake) read(fd uintptr) bool {
 		in.err = in.dead // whose error has been taken; the kernel now says that it ended
 		return true
 	}
+	if in.c == nil && in.err == nil {
+		in.err = in.dead
+	}
 	return in.c != nil || in.err != nil
 }
 

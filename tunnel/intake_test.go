@@ -5,6 +5,8 @@ import (
 	"net"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/halfopen/halfopen/tunnel/wire"
 )
 
@@ -122,5 +124,54 @@ func TestUnsentBeforeReset(t *testing.T) {
 	}
 	if got != len(answer) {
 		t.Errorf("the visitor got %d of %d bytes", got, len(answer))
+	}
+}
+
+// A service answers before it has read the whole request, and closes on top of the
+// rest. Whoever is told first, who reads or who writes: the answer is passed on.
+func TestAnswerBeforeFailedWrite(t *testing.T) {
+	const answer = "HTTP/1.1 413 Content Too Large\r\n\r\n"
+	near, far := tcpPair(t)
+	st := carried(t, near, nil)
+	if _, err := far.Write([]byte(answer)); err != nil {
+		t.Fatal(err)
+	}
+	abort(far)
+	far.Close()
+	eventually(t, "the connection is dead", func() bool {
+		hup := false
+		err := st.raw.Control(func(fd uintptr) {
+			poll := []unix.PollFd{{Fd: int32(fd)}} // does not take the error
+			_, _ = unix.Poll(poll, 0)
+			hup = poll[0].Revents&unix.POLLHUP != 0
+		})
+		return err == nil && hup
+	})
+	for range 2 { // the first takes ECONNRESET, the second would be EPIPE
+		if err := st.s.data(wire.Frame{Type: wire.Data, Stream: 1, Payload: []byte("more of the request")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st.s.mu.Lock()
+	st.s.flushing = true // the test is the flusher
+	st.s.mu.Unlock()
+	if err := st.pump(); err != nil {
+		t.Fatal(err)
+	}
+	var gone *resetError
+	if err := st.ending(); !errors.As(err, &gone) || gone.code != wire.Gone {
+		t.Errorf("the stream ended with %v", err)
+	}
+	passed := ""
+	for _, f := range frames(t, st.s.control) { // what went ahead of the RESET
+		if f.Type == wire.Data {
+			passed += string(f.Payload)
+		}
+	}
+	if passed != answer {
+		t.Errorf("passed on %q", passed)
+	}
+	if st.s.heldIn != 0 {
+		t.Errorf("%d bytes still wait for the dead connection", st.s.heldIn)
 	}
 }

@@ -128,6 +128,9 @@ func (st *stream) look(in *intake, expired bool) bool {
 		return false
 	}
 	st.poked = false
+	if in.dead == nil {
+		in.dead = st.dead
+	}
 	var at time.Time
 	if st.eof != st.shut && s.live.HalfClose != Off {
 		at = st.last.Add(s.live.HalfClose)
@@ -188,6 +191,10 @@ func (st *stream) endedLocked() {
 	if st.over != nil || st.eof {
 		return
 	}
+	if st.dead != nil { // a write has taken its error; the kernel now says that it ended
+		st.resetLocked(&resetError{code: wire.Gone, text: st.dead.Error()}, true)
+		return
+	}
 	st.eof = true
 	st.last = time.Now()
 	st.queueLocked()
@@ -239,15 +246,24 @@ func (st *stream) fail(c *chunk, err error) {
 	st.draining = false
 	st.s.heldIn -= st.hand
 	st.hand = 0
-	if !st.over.far {
+	if st.over == nil || !st.over.far {
 		c.free()
 		return
 	}
 	st.in.unpop(c)
 }
 
-// failLocked ends the stream because of what became of a write.
+// failLocked ends the stream because of what became of a write: if the connection is
+// dead, after what it had said before, as when a service answers a large request
+// with an error and closes on top of the rest. The pump reads that, and hears of the
+// death. An HTTP visitor who reads no answer has nothing more to say.
 func (st *stream) failLocked(err error) {
+	if st.front == nil && st.over == nil && !st.eof {
+		st.dead = err
+		st.dropLocked()
+		st.pokeLocked()
+		return
+	}
 	if (errors.Is(err, errAnswer) || errors.Is(err, errChunk)) && st.over == nil && st.unansweredLocked() {
 		st.front.failed = &httpError{http.StatusBadGateway, err.Error()}
 	}
@@ -259,13 +275,13 @@ func (st *stream) failLocked(err error) {
 func (st *stream) next() (c *chunk, shut bool) {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
-	if st.over == nil && st.in.bytes > 0 {
+	if st.writableLocked() && st.in.bytes > 0 {
 		c := st.in.pop()
 		st.hand = len(c.rest())
 		st.s.heldIn += st.hand
 		return c, false
 	}
-	if st.over == nil && st.finIn && !st.shut && !st.silentLocked() {
+	if st.writableLocked() && st.finIn && !st.silentLocked() {
 		return nil, true // draining stays: no second drainer shuts
 	}
 	st.draining = false
@@ -274,12 +290,14 @@ func (st *stream) next() (c *chunk, shut bool) {
 
 // shutWrite passes the peer's end on.
 func (st *stream) shutWrite() {
-	if err := st.conn.CloseWrite(); err != nil {
-		st.reset(wire.Gone, err.Error())
-		return
-	}
+	err := st.conn.CloseWrite()
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
+	if err != nil {
+		st.failLocked(err)
+		st.draining = false
+		return
+	}
 	st.shut, st.draining = true, false
 	st.last = time.Now()
 	if st.front != nil && !st.front.raw {

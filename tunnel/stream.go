@@ -54,6 +54,7 @@ type stream struct {
 	draining bool // somebody writes to conn
 	finIn    bool // the peer has ended; conn's write side is shut after the last byte of in
 	shut     bool
+	dead     error // of a write: nothing more is written, the pump reads to the end
 	written  int64 // bytes written to conn
 }
 
@@ -184,6 +185,9 @@ func (st *stream) dataLocked(p []byte) (straight bool, err error) {
 		st.claimLocked()
 		return true, nil
 	}
+	if st.dead != nil {
+		return false, nil
+	}
 	st.in.add(p)
 	st.drainLocked()
 	st.s.relieveLocked()
@@ -207,8 +211,11 @@ func (st *stream) finLocked() (straight bool, err error) {
 
 // idleLocked says that the connection may be written to, and nobody does or has to.
 func (st *stream) idleLocked() bool {
-	return st.carrying && !st.draining && st.over == nil && !st.shut && st.in.bytes == 0
+	return st.carrying && !st.draining && st.writableLocked() && st.in.bytes == 0
 }
+
+// writableLocked says that the connection may still be written to.
+func (st *stream) writableLocked() bool { return st.over == nil && st.dead == nil && !st.shut }
 
 // claimLocked makes the caller the one who writes to the connection, until it sets
 // draining back and calls drainer.Done.
@@ -336,7 +343,7 @@ func (t *turns) take() *stream {
 
 // drainLocked starts the drainer if there is work for it and none runs.
 func (st *stream) drainLocked() {
-	if !st.carrying || st.draining || st.over != nil || st.shut || st.in.bytes == 0 && !st.finIn {
+	if !st.carrying || st.draining || !st.writableLocked() || st.in.bytes == 0 && !st.finIn {
 		return
 	}
 	st.draining = true
