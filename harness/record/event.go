@@ -154,9 +154,10 @@ type Edge struct {
 }
 
 // AtEdge are the settings of a connection to a visitor or an origin. It has no
-// heartbeat: that is a session's.
+// heartbeat and no write deadline: those are a session's. A visitor may stand still
+// for as long as he likes.
 func (s Settings) AtEdge() Settings {
-	s.HeartbeatInterval, s.HeartbeatDeadline = 0, 0
+	s.HeartbeatInterval, s.HeartbeatDeadline, s.Flush = 0, 0, 0
 	if e := s.Edge; e.Stated {
 		s.KeepaliveIdle, s.KeepaliveInterval, s.KeepaliveCount = e.KeepaliveIdle, e.KeepaliveInterval, e.KeepaliveCount
 		s.UserTimeout = e.UserTimeout
