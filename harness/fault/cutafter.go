@@ -26,7 +26,8 @@ import (
 //	        4 --x         Packets: 3
 //
 // The router counts with xt_connbytes, which needs nf_conntrack_acct, and remembers that it
-// has cut with xt_recent.
+// has cut with xt_recent. A packet is one as on a wire: segmentation offloads are off until
+// the heal.
 // https://man7.org/linux/man-pages/man8/iptables-extensions.8.html (connbytes, recent)
 type CutAfter struct {
 	Packets int // that pass, of both directions together; at least 1
@@ -51,10 +52,16 @@ func (c CutAfter) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error
 	if c.Way != BothWays && c.Way != ToServer && c.Way != FromServer {
 		return nil, nil, fmt.Errorf("cut after packet %d: no such way: %q", c.Packets, c.Way)
 	}
+	whole := func() error { return nil } // packets, no more
 	heal, witness, err := onRouter(on, fmt.Sprintf("cut after packet %d", c.Packets), func(nat *lab.NAT, b *barrier) (Witness, error) {
 		if err := nat.Sysctl(accountKey, "1"); err != nil {
 			return nil, err
 		}
+		undo, err := on.Packetize() // a socket asks its cable once, when it connects
+		if err != nil {
+			return nil, err
+		}
+		whole = undo
 		// The list has the client's address from the first packet on that was dropped.
 		list := strings.ReplaceAll(b.mark, " ", "-")
 		for _, d := range []struct {
@@ -85,9 +92,9 @@ func (c CutAfter) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error
 		return b.witness("dropped"), c.cut(ctx, nat.Host, list)
 	})
 	if err != nil {
-		return nil, nil, errors.Join(err, unaccount(on))
+		return nil, nil, errors.Join(err, whole(), unaccount(on))
 	}
-	return func(ctx context.Context) error { return errors.Join(heal(ctx), unaccount(on)) }, witness, nil
+	return func(ctx context.Context) error { return errors.Join(heal(ctx), whole(), unaccount(on)) }, witness, nil
 }
 
 // cut waits until a packet was dropped: until there is somebody on the list. The rules'

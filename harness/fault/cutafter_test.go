@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -102,6 +103,38 @@ func TestCutAfter(t *testing.T) {
 				t.Error("no bytes come back after the heal")
 			}
 		})
+	}
+}
+
+// What goes over the cables are packets as on a wire, until the heal.
+func TestCutAfterSwitchesOffloadsOff(t *testing.T) {
+	l := build(t, lab.BehindNAT)
+	echo(t, l)
+	offloads := func() (on []string) {
+		for _, at := range []lab.Place{lab.AtClient, lab.AtRouterInner, lab.AtRouterOuter, lab.AtServer} {
+			end, err := l.End(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			some, err := end.Offloads()
+			if err != nil {
+				t.Fatal(err)
+			}
+			on = append(on, some...)
+		}
+		return on
+	}
+	before := offloads()
+	if len(before) == 0 {
+		t.Fatal("no offload is on, there is nothing to switch off")
+	}
+	heal, _ := inject(t, CutAfter{Packets: 3}, l)
+	if on := offloads(); len(on) > 0 {
+		t.Errorf("still on: %v", on)
+	}
+	healTwice(t, heal)
+	if on := offloads(); !slices.Equal(on, before) {
+		t.Errorf("on after the heal: %v, want %v", on, before)
 	}
 }
 

@@ -1,0 +1,119 @@
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/gopacket/gopacket/pcapgo"
+)
+
+// longest sends from the client to the server, and says how long the longest packet was
+// that the router has seen, without its Ethernet header.
+func longest(t *testing.T, l *Lab) int {
+	t.Helper()
+	seen, err := l.Router.Capture(CaptureSize{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := l.Server.Listen(t.Context(), netip.AddrPortFrom(l.ClientSide, 7000).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	sent := make(chan error, 1)
+	go func() {
+		c, err := l.Client.DialContext(t.Context(), "tcp", ln.Addr().String())
+		if err == nil {
+			_, err = c.Write(make([]byte, 1<<20))
+			err = errors.Join(err, c.Close())
+		}
+		sent <- err
+	}()
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if n, err := io.Copy(io.Discard, c); n != 1<<20 || err != nil {
+		t.Fatalf("%d bytes came: %v", n, err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	_, _, err = seen.Write(&out)
+	if err := errors.Join(err, seen.Close()); err != nil {
+		t.Fatal(err)
+	}
+	in, err := pcapgo.NewNgReader(&out, pcapgo.DefaultNgReaderOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	for {
+		_, info, err := in.ReadPacketData()
+		if errors.Is(err, io.EOF) {
+			return most - 14
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, info.Length)
+	}
+}
+
+func TestPacketize(t *testing.T) {
+	l := build(t, BehindNAT)
+	mtu := 0
+	err := l.Router.Do(func() error {
+		i, err := net.InterfaceByName(l.Router.Inner.Name)
+		mtu = i.MTU
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := longest(t, l); n <= mtu {
+		t.Fatalf("the longest packet has %d bytes: there is nothing to switch off", n)
+	}
+	undo, err := l.Packetize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := longest(t, l); n > mtu {
+		t.Errorf("the longest packet has %d bytes, of an MTU of %d", n, mtu)
+	}
+	for _, link := range l.links {
+		for _, e := range []*End{link.A, link.B} {
+			if on, err := e.Offloads(); err != nil || len(on) > 0 {
+				t.Errorf("%s: still on: %v, %v", e, on, err)
+			}
+		}
+	}
+	if err := undo(); err != nil {
+		t.Fatal(err)
+	}
+	if n := longest(t, l); n <= mtu {
+		t.Errorf("the longest packet has %d bytes after the undo", n)
+	}
+}
+
+// BenchmarkPacketize is what it adds to a lab of five hosts.
+func BenchmarkPacketize(b *testing.B) {
+	l := build(b, BehindNAT)
+	for b.Loop() {
+		undo, err := l.Packetize()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := undo(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
