@@ -205,7 +205,7 @@ func statable(path string) bool {
 }
 
 // suiteFlags are those of the stories themselves that change what they do.
-var suiteFlags = []string{"soak", "shrink", "schedule", "steps", "matrix", "sweep"}
+var suiteFlags = []string{"soak", "labs", "shrink", "schedule", "steps", "matrix", "sweep"}
 
 // replay is the command that runs the spec with this text again; for "" all that
 // this run was asked for.

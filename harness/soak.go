@@ -20,26 +20,33 @@ import (
 // Soak runs cycles on the World's one long-lived server until d is over: visitors,
 // idle or busy, a fault drawn from the suite's seed, the window, the verdict, the
 // heal, service back, and a reading of each process at rest. It prints a line a cycle,
-// goes on after a bad one, and fails at the end if any was not PASS.
+// goes on after a bad one, and fails at the end if any was not PASS. Soaks that run side
+// by side are numbered by lab, from 1: each draws faults of its own, and its series are
+// of its own server.
 //
 // Faults that end the server are a block of their own, the last tenth of the time and a
 // cycle at least: the series of the one server are whole before it.
-func (w *World) Soak(d time.Duration, visitors int, faults ...fault.Fault) {
+func (w *World) Soak(d time.Duration, lab, visitors int, faults ...fault.Fault) {
 	w.t.Helper()
-	fmt.Fprintf(os.Stdout, "soak: %v, seed %d, %d visitors a cycle\n", d, w.suite.Seed, visitors)
+	say, err := progress(lab)
+	if err != nil {
+		w.abort(err)
+	}
+	defer say.Close()
+	say.line("soak: %v, seed %d, %d visitors a cycle", d, w.suite.Seed, visitors)
 	ends := func(f fault.Fault) bool { return f.Describe().Ends == w.Server.Role }
 	spares := func(f fault.Fault) bool { return !ends(f) }
 	kills, leftKills := w.bouts(slices.DeleteFunc(slices.Clone(faults), spares))
 	bouts, left := w.bouts(slices.DeleteFunc(slices.Clone(faults), ends))
 	for _, why := range append(left, leftKills...) {
-		fmt.Fprintln(os.Stdout, "soak: left out:", why)
+		say.line("soak: left out: %s", why)
 	}
 	if len(bouts) == 0 {
 		w.skip("no fault has a window on this target")
 	}
 	w.prime(visitors*3/2, load.Both)
 	s := &soak{
-		w: w, visitors: visitors, draw: rand.New(rand.NewPCG(uint64(w.suite.Seed), 0)),
+		w: w, visitors: visitors, say: say, draw: rand.New(rand.NewPCG(uint64(w.suite.Seed), uint64(lab-1))),
 		tally: tally{bad: map[record.Verdict]int{}, end: time.Now().Add(d)},
 	}
 	until := s.end
@@ -50,14 +57,14 @@ func (w *World) Soak(d time.Duration, visitors int, faults ...fault.Fault) {
 		s.run(bouts)
 		w.profile(s.cycle, &s.tally)
 	}
-	w.attribute(&s.tally)
+	s.attribute()
 	if len(kills) > 0 && !w.suite.stopping() {
-		fmt.Fprintf(os.Stdout, "soak: one server lived through %d cycles; from here on it is killed, too\n", s.cycle)
+		say.line("soak: one server lived through %d cycles; from here on it is killed, too", s.cycle)
 		for first := true; first || time.Now().Before(s.end) && !w.suite.stopping(); first = false {
 			s.run(kills)
 		}
 	}
-	fmt.Fprintln(os.Stdout, "soak: "+s.observed())
+	say.line("soak: %s", s.observed())
 	if len(s.bad) > 0 {
 		w.t.Fatalf("soak: %v of the cycles; report: %s", s.bad, w.suite.reportPath())
 	}
@@ -68,6 +75,7 @@ type soak struct {
 	tally
 	w        *World
 	visitors int
+	say      *teller
 	draw     *rand.Rand
 }
 
@@ -93,7 +101,7 @@ func (s *soak) run(bouts []bout) {
 		j = w.doubt(fmt.Sprintf("the clock of this machine jumped by %v: it was set, or the machine slept", jump.Round(time.Millisecond)))
 	}
 	w.read(j, &s.tally)
-	fmt.Fprintln(os.Stdout, s.line(s.cycle, w.round, j, time.Since(began)))
+	s.say.line("%s", s.line(s.cycle, w.round, j, time.Since(began)))
 }
 
 // bout is a fault that a soak may draw, with the traffic that it meets.
@@ -219,7 +227,8 @@ func (w *World) profile(cycle int, t *tally) {
 
 // attribute says where the server's heap grew, if the series say that it did: by another
 // profile, against the first.
-func (w *World) attribute(t *tally) {
+func (s *soak) attribute() {
+	w, t := s.w, &s.tally
 	w.t.Helper()
 	if t.profile == nil || t.profiledPID != w.Server.PID() || t.cycle == t.profiled || !w.Server.Running() || !t.grows() {
 		return
@@ -233,8 +242,8 @@ func (w *World) attribute(t *tally) {
 		w.abort(err)
 	}
 	w.emit(record.Event{Kind: record.KindGrowth, Growth: &record.Growth{Role: w.Server.Role, PID: w.Server.PID(), From: t.profiled, To: t.cycle, Sites: sites}})
-	for _, s := range sites {
-		fmt.Fprintf(os.Stdout, "soak: the heap grew by %s a cycle, %.2f objects, at %s\n", leak.Bytes(s.Bytes), s.Objects, s.Where)
+	for _, x := range sites {
+		s.say.line("soak: the heap grew by %s a cycle, %.2f objects, at %s", leak.Bytes(x.Bytes), x.Objects, x.Where)
 	}
 }
 

@@ -62,6 +62,10 @@ func TestTallyLine(t *testing.T) {
 	if text := tl.observed(); !strings.Contains(text, "took 45 ms (median; 89 ms at most)") {
 		t.Error(text)
 	}
+	j.Returned = -1
+	if line := tl.line(90, r, j, time.Second); strings.Contains(line, "NOT GONE") || !strings.Contains(line, "none may be lost") {
+		t.Error(line)
+	}
 	tl.bad[record.Leak]++
 	j.Verdict, j.Reason, j.Returned = record.Leak, "held", -1
 	if line := tl.line(91, r, j, time.Second); strings.Contains(line, "1 in 200") || !strings.Contains(line, "NOT GONE") || !strings.HasSuffix(line, "held") {

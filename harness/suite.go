@@ -48,6 +48,9 @@ const (
 	EnvRoot = "HALFOPEN_ROOT"
 	// EnvMutant is the leak to plant in the target.
 	EnvMutant = "MUTANT"
+	// EnvProgress is a pipe that takes the lines of soaks that run side by side: what
+	// parallel processes print, Ginkgo keeps until the end.
+	EnvProgress = "HALFOPEN_PROGRESS"
 )
 
 // DefaultTarget is the target of a suite that names none, relative to the main

@@ -35,7 +35,10 @@ func (t *tally) grows() bool {
 // line tells one cycle in one line, and what the soak excludes so far.
 func (t *tally) line(cycle int, r *round, j record.Judgement, took time.Duration) string {
 	gone := fmt.Sprintf("gone after %4.1f s", j.Returned)
-	if j.Returned < 0 {
+	switch {
+	case j.Returned < 0 && j.Verdict == record.Pass:
+		gone = "none may be lost" // a fault that must be survived
+	case j.Returned < 0:
 		gone = "NOT GONE        "
 	}
 	what := fmt.Sprintf("%s at %s, %s", r.fault.Name, r.fault.Place, r.traffic)

@@ -12,7 +12,7 @@ import (
 
 // A bad link is no dead one: what is slow, far away, lossy or out of order must be
 // waited for, and every byte must still be the right one.
-var _ = Describe("Bad link", Label("quality"), func() {
+var _ = Describe("Bad link", Label("quality", "calm"), func() {
 	far := lab.Quality{Delay: 60 * time.Millisecond, Jitter: 20 * time.Millisecond}
 	lossy := lab.Quality{Delay: 20 * time.Millisecond, Loss: 0.02}
 	unordered := lab.Quality{Delay: 20 * time.Millisecond, Reorder: 0.1}

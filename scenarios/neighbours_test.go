@@ -80,7 +80,7 @@ var _ = Describe("Many clients behind one NAT", Label("places", "nat", "topology
 
 // Beside the fault, the other client is used as hard as a quarter of what the machine can
 // do, and keeps at least 80 % of that.
-var _ = Describe("Beside the fault", Label("places", "topology"), func() {
+var _ = Describe("Beside the fault", Label("places", "topology", "calm"), func() {
 	for _, c := range []struct {
 		what  string
 		fault func(*harness.World) fault.Fault

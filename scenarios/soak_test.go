@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"flag"
+	"fmt"
 
 	. "github.com/onsi/ginkgo/v2"
 
@@ -12,18 +13,20 @@ import (
 
 var soakFor = flag.Duration("soak", 0, "run the soak for this long, beside the stories (scripts/soak does)")
 
+var labs = flag.Int("labs", 1, "soaks that run side by side, each with a lab and a server of its own; ginkgo needs as many -procs")
+
 // exposures of each cycle: visitors, whose connections go through its fault.
 const exposures = 100
 
 // The soak keeps one server for nearly its whole length and does to it, over and over,
 // what the stories do once; at its end it kills that, too.
-var _ = Describe("Soak", Label("soak"), Serial, func() {
+var _ = Describe("Soak", Label("soak"), func() {
 	if *soakFor <= 0 {
 		return
 	}
-	It("leaves nothing behind, cycle after cycle", func(ctx SpecContext) {
+	cycles := func(ctx SpecContext, number int) {
 		w := harness.New(ctx, lab.BehindNAT)
-		w.Soak(*soakFor, exposures,
+		w.Soak(*soakFor, number, exposures,
 			fault.Kill{Role: "client"},
 			fault.PowerLoss{Role: "client"},
 			fault.Freeze{Role: "client"},
@@ -36,5 +39,12 @@ var _ = Describe("Soak", Label("soak"), Serial, func() {
 			fault.Flap{At: lab.AtClient, For: w.ShortOutage()},
 			fault.Kill{Role: "server"}, // in a block of its own
 		)
-	})
+	}
+	if *labs == 1 {
+		It("leaves nothing behind, cycle after cycle", Serial, func(ctx SpecContext) { cycles(ctx, 1) })
+		return
+	}
+	for i := range *labs {
+		It(fmt.Sprintf("leaves nothing behind, cycle after cycle, in lab %d", i+1), func(ctx SpecContext) { cycles(ctx, i+1) })
+	}
 })

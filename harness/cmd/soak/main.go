@@ -57,6 +57,7 @@ Ctrl-C once ends the cycle, heals and reports what was done; twice, at once.`,
 	f.StringVar(&o.shard, "shard", o.shard, "which of how many runs that share the work, 2/4: faults of its own; JOB_COMPLETION_INDEX stands for it too [SHARD]")
 	f.StringSliceVar(&o.require, "require", o.require, "resources that must be stated, or the run is inconclusive: heap, RssAnon [REQUIRE]")
 	f.StringVar(&o.evidence, "evidence", o.evidence, "what is kept of what does not pass: none; short, headers of packets, logs, dumps and tables; full, whole packets and the keys of TLS too [EVIDENCE]")
+	f.IntVar(&o.labs, "labs", o.labs, "soaks that run side by side, each with a server of its own: more exposures, if there are cores for them [LABS]")
 	f.IntVar(&o.procs, "procs", 8, "stories of the catalogue that run at once")
 	f.BoolVar(&o.catalogue, "catalogue", true, "run the catalogue before the soak")
 	cmd.AddCommand(rehearseCommand())
@@ -78,6 +79,7 @@ type options struct {
 	mutant    string
 	seed      int64
 	procs     int
+	labs      int
 	shard     string
 	require   []string
 	evidence  string // what is kept of a round that is no PASS
@@ -102,6 +104,14 @@ func (o *options) fromEnvironment() error {
 		}
 		o.seed = n
 	}
+	o.labs = 1
+	if text := os.Getenv("LABS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("LABS=%s: want a whole number", text)
+		}
+		o.labs = n
+	}
 	if text := os.Getenv("REQUIRE"); text != "" {
 		o.require = strings.Split(text, ",")
 	}
@@ -118,6 +128,8 @@ func (o *options) check() error {
 		return errors.New("duration must be more than zero: try --duration 2m")
 	case o.procs < 1:
 		return errors.New("procs must be at least 1")
+	case o.labs < 1:
+		return errors.New("labs must be at least 1")
 	}
 	if err := harness.CheckEvidence(o.evidence); err != nil {
 		return err

@@ -48,7 +48,7 @@ func TestEvidence(t *testing.T) {
 		{"fulll", "", ""},
 	} {
 		t.Setenv("EVIDENCE", c.said)
-		j := job{options: options{procs: 1}}
+		j := job{options: options{procs: 1, labs: 1}}
 		if err := j.fromEnvironment(); err != nil {
 			t.Fatal(err)
 		}
@@ -68,6 +68,37 @@ func TestEvidence(t *testing.T) {
 		}
 		if again := j.again(); c.again != "" && !strings.HasSuffix(again, c.again) || c.again == "" && strings.Contains(again, "evidence") {
 			t.Errorf("%q: done again by %q", c.said, again)
+		}
+	}
+}
+
+// How many labs is told by the flag's variable, and by the command that does the run again.
+func TestLabs(t *testing.T) {
+	for _, c := range []struct {
+		said  string
+		labs  int
+		again string
+		fails string
+	}{
+		{"", 1, "", ""},
+		{"3", 3, " --labs 3", ""},
+		{"0", 0, "", "labs must be at least 1"},
+		{"many", 0, "", "LABS=many: want a whole number"},
+	} {
+		t.Setenv("LABS", c.said)
+		j := job{options: options{procs: 1}}
+		err := j.fromEnvironment()
+		if err == nil {
+			err = j.check()
+		}
+		if c.fails != "" {
+			if err == nil || err.Error() != c.fails {
+				t.Errorf("%q: %v", c.said, err)
+			}
+			continue
+		}
+		if err != nil || j.labs != c.labs || strings.Contains(j.again(), "labs") != (c.again != "") || !strings.HasSuffix(j.again(), c.again) {
+			t.Errorf("%q: %d labs, again by %q (%v)", c.said, j.labs, j.again(), err)
 		}
 	}
 }

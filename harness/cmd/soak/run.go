@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -93,12 +95,42 @@ func (o *options) run(ctx context.Context) (int, error) {
 		if err := os.Setenv(target.EnvGodebug, "memprofilerate=1"); err != nil {
 			return 0, fmt.Errorf("set up the soak: %w", err)
 		}
-		limit := "--timeout=" + (j.duration + 10*time.Minute).String()
-		if err := j.play("soak", j.endCycle, "--label-filter=soak", limit, "soak="+j.duration.String()); err != nil {
+		if err := j.soak(); err != nil {
 			return 0, err
 		}
 	}
 	return j.finish(began)
+}
+
+// soak plays the soak, or several side by side, whose lines come through a pipe.
+func (j *job) soak() error {
+	args := []string{"--label-filter=soak", "--timeout=" + (j.duration + 10*time.Minute).String(), "soak=" + j.duration.String()}
+	if j.labs == 1 {
+		return j.play("soak", j.endCycle, args...)
+	}
+	path := filepath.Join(j.temp, "progress")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return fmt.Errorf("make the pipe for progress: %w", err)
+	}
+	pipe, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("open the pipe for progress: %w", err)
+	}
+	defer pipe.Close()
+	hold, err := os.OpenFile(path, os.O_WRONLY, 0) // it does not end while one soak begins and another ends
+	if err != nil {
+		return fmt.Errorf("open the pipe for progress: %w", err)
+	}
+	var lines sync.WaitGroup
+	lines.Go(func() { _, _ = io.Copy(os.Stdout, pipe) }) // until nobody can write
+	if err := os.Setenv(harness.EnvProgress, path); err != nil {
+		return fmt.Errorf("set up the soak: %w", err)
+	}
+	err = j.play(fmt.Sprintf("soak, %d labs side by side", j.labs), j.endCycle,
+		append(args, "--procs="+strconv.Itoa(j.labs), "labs="+strconv.Itoa(j.labs))...)
+	err = errors.Join(err, hold.Close())
+	lines.Wait()
+	return err
 }
 
 // prepare compiles what is needed and rehearses once, so that what is wrong with
@@ -212,6 +244,9 @@ func (j *job) again() string {
 	}
 	if j.mutant != "" {
 		text += " --mutant " + j.mutant
+	}
+	if j.labs > 1 {
+		text += " --labs " + strconv.Itoa(j.labs)
 	}
 	if len(j.require) > 0 {
 		text += " --require " + strings.Join(j.require, ",")
