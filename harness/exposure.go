@@ -33,7 +33,7 @@ func (w *World) bound() {
 		return s.E, leak.Exposed(r.fault, s.B, s.E)
 	})
 	r.window = leak.WindowFor(w.suite.Settings, groups, x)
-	if bound := w.suite.Settings.HalfClose; r.traffic == halfClosed && bound > 0 {
+	if bound := w.suite.Settings.HalfClose; halves[r.traffic] && bound > 0 {
 		r.window.Lower = min(r.window.Lower, max(0, bound-1)) // silence is enough, whatever the fault
 	}
 	if r.fault.Brings {

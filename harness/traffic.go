@@ -16,12 +16,14 @@ import (
 
 // The kinds of traffic that a fault may meet, as a tunnel has them.
 const (
-	idle       = "idle"      // all fall silent after their first bytes
-	inFlight   = "in flight" // data is always under way, both ways
-	zeroWindow = "zero window"
-	halfClosed = "half-closed"
-	upgrading  = "upgrade in progress"
-	shortVisit = "many short requests"
+	idle        = "idle"      // all fall silent after their first bytes
+	inFlight    = "in flight" // data is always under way, both ways
+	zeroWindow  = "zero window"
+	halfClosed  = "half-closed"
+	muteOrigin  = "half-closed, the origin mute"
+	muteVisitor = "half-closed, the visitor mute"
+	upgrading   = "upgrade in progress"
+	shortVisit  = "many short requests"
 )
 
 // traffics name the flows.
@@ -29,13 +31,17 @@ var traffics = map[load.Flow]string{
 	load.Idle: idle, load.Both: inFlight,
 	load.Upload: "in flight from the server", load.Download: "in flight from the client",
 	load.Stalled: zeroWindow, load.HalfClosed: halfClosed, load.Upgrading: upgrading,
+	load.MuteOrigin: muteOrigin, load.MuteVisitor: muteVisitor,
 	load.HalfUp: "upload half-way", load.HalfDown: "download half-way",
 }
 
 // quiet are the kinds in which nobody sends: keepalive runs.
 var quiet = map[string]bool{
-	"": true, idle: true, upgrading: true, traffics[load.HalfUp]: true, traffics[load.HalfDown]: true,
+	"": true, idle: true, upgrading: true, muteOrigin: true, muteVisitor: true, traffics[load.HalfUp]: true, traffics[load.HalfDown]: true,
 }
+
+// halves are the kinds in which one direction has ended.
+var halves = map[string]bool{halfClosed: true, muteOrigin: true, muteVisitor: true}
 
 // busy says whether data may be in flight.
 func (r *round) busy() bool { return !quiet[r.traffic] }

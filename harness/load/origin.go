@@ -187,8 +187,17 @@ func (o *Origin) serve(rw io.ReadWriter) {
 		return
 	}
 	asked := head[len(headerWord)]
-	if asked == Upload.letter() {
+	switch asked {
+	case Upload.letter():
 		o.verify(rw, seed, first)
+		return
+	case MuteOrigin.letter():
+		o.hold(rw)
+		return
+	case MuteVisitor.letter():
+		if half, ok := rw.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			_, _ = io.Copy(io.Discard, rw) // until the visitor leaves, or is taken away
+		}
 		return
 	}
 	s, buf := newStream(seed), make([]byte, chunk)
@@ -200,6 +209,17 @@ func (o *Origin) serve(rw io.ReadWriter) {
 	for o.sleep(rest) {
 		s.next(buf)
 		if _, err := rw.Write(buf); err != nil {
+			return
+		}
+	}
+}
+
+// hold keeps a connection and says nothing, also after the far end has ended its
+// direction, until the network or the far end takes the connection away.
+func (o *Origin) hold(r io.Reader) {
+	buf := make([]byte, chunk)
+	for o.sleep(pace) {
+		if _, err := r.Read(buf); err != nil && !errors.Is(err, io.EOF) {
 			return
 		}
 	}

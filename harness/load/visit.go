@@ -16,6 +16,8 @@
 //	flood            the origin sends all it can, and the visitor reads it at its rate (TCP)
 //	stalled          the origin sends all it can, and the visitor reads no more of it
 //	half-closed      a download to a visitor that has ended its own direction (TCP)
+//	mute origin      the visitor has ended its direction, and the origin says no word (TCP)
+//	mute visitor     the origin has ended its direction, and the visitor says no word (TCP)
 //	upgrading        an upgrade was asked for, and is not answered (WebSocket)
 //	half up, down    half of a body of known length has come, and no more does (HTTP)
 //
@@ -77,6 +79,9 @@ const (
 	Stalled Flow = "stalled"
 	// One direction has ended, and the other goes on. TCP only.
 	HalfClosed Flow = "half-closed"
+	// One direction has ended, and whoever has the other neither speaks nor leaves. TCP only.
+	MuteOrigin  Flow = "mute origin"
+	MuteVisitor Flow = "mute visitor"
 	// The handshake of a WebSocket is not answered.
 	Upgrading Flow = "upgrading"
 	// A body stops half-way, on its way to the origin or from it. HTTP only.
@@ -96,13 +101,13 @@ const (
 // flows are all of them, with the one protocol that has it; "" for every one.
 var flows = map[Flow]Protocol{
 	Idle: "", Both: "", Download: "", Upload: "", Stalled: "",
-	Flood: TCP, HalfClosed: TCP, Upgrading: WebSocket, HalfUp: HTTP, HalfDown: HTTP,
+	Flood: TCP, HalfClosed: TCP, MuteOrigin: TCP, MuteVisitor: TCP, Upgrading: WebSocket, HalfUp: HTTP, HalfDown: HTTP,
 }
 
 // silent says whether the visitor gets nothing after its first bytes.
 func (f Flow) silent() bool {
 	switch f {
-	case Idle, Upload, HalfUp, HalfDown, Upgrading:
+	case Idle, Upload, HalfUp, HalfDown, Upgrading, MuteOrigin:
 		return true
 	}
 	return false
@@ -117,6 +122,10 @@ func (f Flow) letter() byte {
 		return 'd'
 	case Stalled, Flood:
 		return 's'
+	case MuteOrigin:
+		return 'm'
+	case MuteVisitor:
+		return 'e'
 	}
 	return 0
 }

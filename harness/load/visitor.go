@@ -64,8 +64,12 @@ func open(ctx context.Context, dial Dial, v Visit) (*Visitor, error) {
 			err = w.receive(check, first)
 		}
 	}
-	if err == nil && v.Flow == HalfClosed {
+	switch {
+	case err != nil:
+	case v.Flow == HalfClosed, v.Flow == MuteOrigin:
 		err = w.halfClose()
+	case v.Flow == MuteVisitor:
+		err = w.ended()
 	}
 	if err != nil {
 		w.close()
@@ -148,7 +152,7 @@ func (v *Visitor) read(check *checker) {
 	}
 	buf, pass := make([]byte, size), &meter{rate: v.visit.Rate}
 	var err error
-	if v.visit.Flow == Stalled { // reads no more, and so does not see its end either
+	if v.visit.Flow == Stalled || v.visit.Flow == MuteVisitor { // reads no more, and so does not see its end either
 		<-v.leave
 		err = net.ErrClosed
 	}

@@ -250,6 +250,18 @@ func (w *wire) halfClose() error {
 	return half.CloseWrite()
 }
 
+// ended waits until the far end has ended its direction, with not a byte more.
+func (w *wire) ended() error {
+	n, err := w.in.Read(make([]byte, 1))
+	switch {
+	case n > 0:
+		return &CorruptError{Offset: first, Cause: errors.New("a byte that nobody sent")}
+	case errors.Is(err, io.EOF):
+		return nil
+	}
+	return w.classify(err, first)
+}
+
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
