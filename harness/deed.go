@@ -16,12 +16,30 @@ func (w *World) Guest(ctx context.Context, c target.ClientValues) (*target.Insta
 	return w.deployment.StartClient(ctx, c)
 }
 
+// Limits are what the target refuses more of.
+func (w *World) Limits() target.Limits { return w.suite.Target.Limits }
+
 // Route is how visitors reach the returning client by a protocol; ok is false if the target
 // has no way for it.
 func (w *World) Route(p load.Protocol) (route target.Route, ok bool, err error) {
 	routes, err := w.deployment.Routes(target.Returning)
 	route, ok = routes[string(p)]
 	return route, ok, err
+}
+
+// Visits are n visits to a client, spread over all ways that the target has, for a deed that
+// opens them itself.
+func (w *World) Visits(c target.ClientValues, n int) ([]load.Visit, error) {
+	routes, err := w.deployment.Routes(c)
+	if err != nil {
+		return nil, err
+	}
+	var visits []load.Visit
+	for i := range n {
+		p := w.protocols()[i%len(routes)]
+		visits = append(visits, w.visitOf(p, routes[string(p)]))
+	}
+	return visits, nil
 }
 
 // Note writes into the record where a packet sweep cuts, or what it has hit.

@@ -51,6 +51,10 @@ type Target struct {
 	// says which. A story that needs more is SKIPPED.
 	Neighbours int `yaml:"neighbours"`
 
+	// Limits are what it refuses more of. A story that brings more than a limit is SKIPPED
+	// where that is not stated.
+	Limits Limits `yaml:"limits"`
+
 	// Noticed finds, in the output of both processes, the name of the detector that
 	// ended a connection: a regular expression with one group ('detector=(\w+)'). It
 	// judges nothing: the table of layers says with it what really freed.
@@ -87,6 +91,17 @@ type Way struct {
 	Port string `yaml:"port"` // T; on the server
 	Host string `yaml:"host"` // T; the Host header
 	Path string `yaml:"path"`
+}
+
+// Limits are the most of something that a target takes; 0: not stated.
+type Limits struct {
+	Logins int `yaml:"logins"` // clients of the server
+	// Handshakes are connections that have not logged in, and visitors without a request:
+	// so many of each.
+	Handshakes int `yaml:"handshakes"`
+	// Visitors are those of one client that is started with this number as
+	// {{.Client.Visitors}}. The others may have as many as they like.
+	Visitors int `yaml:"visitors"`
 }
 
 // Keepalive is the kernel's, as setsockopt has it: SO_KEEPALIVE is on if Count is set.
@@ -219,6 +234,12 @@ func (t *Target) check() error {
 		return errors.New("settings.window is negative")
 	case t.Neighbours < 0:
 		return errors.New("neighbours is negative")
+	case min(t.Limits.Logins, t.Limits.Handshakes, t.Limits.Visitors) < 0:
+		return errors.New("limits: one of them is negative")
+	case t.Limits.Logins > t.Neighbours+1:
+		return fmt.Errorf("limits.logins is %d: a story brings one more, beside the two clients %d neighbours", t.Limits.Logins, t.Limits.Logins-1)
+	case t.Limits.Visitors > 0 && !strings.Contains(strings.Join(t.Client.Command, " "), ".Client.Visitors"):
+		return errors.New("limits.visitors: client.command does not use {{.Client.Visitors}}")
 	}
 	if err := t.Settings.Keepalive.check("settings.keepalive"); err != nil {
 		return err
@@ -294,6 +315,8 @@ type ClientValues struct {
 	Port   int    // public TCP port that is its own
 	Secret string
 	Admin  string // address on its host that no other client has: "127.0.0.1:6060"
+	// Visitors are the most that it takes at once; 0, but for one story: as many as come.
+	Visitors int
 }
 
 // OriginValues are the addresses of the local service behind the client.

@@ -56,6 +56,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"negative count", "count: 3", "count: -3", "settings.keepalive"},
 		{"keepalive at the edge without an interval", "user_timeout: 5s", "edge: {keepalive: {idle: 2s, count: 3}}", "settings.edge.keepalive: idle 2s, interval 0s, count 3"},
 		{"fewer than no neighbours", "name: x", "name: x\nneighbours: -1", "neighbours is negative"},
+		{"less than no limit", "name: x", "name: x\nlimits: {visitors: -1}", "limits: one of them is negative"},
+		{"a limit of logins that no story can pass", "name: x", "name: x\nneighbours: 3\nlimits: {logins: 5}", "limits.logins is 5: a story brings one more, beside the two clients 4 neighbours"},
+		{"a limit of visitors that no client is told", "name: x", "name: x\nlimits: {visitors: 5}", "client.command does not use {{.Client.Visitors}}"},
 		{"not YAML", "name: x", "name: [", "line"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
