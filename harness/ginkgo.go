@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,13 +19,12 @@ import (
 	"github.com/onsi/gomega"
 
 	"github.com/halfopen/halfopen/harness/lab"
-	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/harness/target"
 	"github.com/halfopen/halfopen/reports"
 )
 
-// This file and ginkgo_schedule.go alone know Ginkgo.
+// This file, ginkgo_finish.go and ginkgo_schedule.go alone know Ginkgo.
 
 var targetFlag = flag.String("target", "", "the YAML `FILE` of the system under test (default "+DefaultTarget+" of the main module)")
 
@@ -39,7 +37,21 @@ func Main(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "halfopen:", err)
 		os.Exit(2)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if unprepared {
+		code = 2
+	}
+	os.Exit(code)
+}
+
+// unprepared says that the set-up has failed: no spec has run in this process.
+var unprepared bool
+
+// failSetUp ends a suite before its first spec, in one line.
+func failSetUp(err error) {
+	ginkgo.GinkgoHelper()
+	unprepared = true
+	ginkgo.Fail("set-up: " + err.Error())
 }
 
 // suite is this process's; set before any spec runs.
@@ -71,21 +83,21 @@ func Prepare() bool {
 		remember()
 		s, err := prepare(ctx)
 		if err != nil {
-			ginkgo.Fail("set-up: " + err.Error())
+			failSetUp(err)
 		}
 		text, err := json.Marshal(s)
 		if err != nil {
-			ginkgo.Fail("set-up: " + err.Error())
+			failSetUp(err)
 		}
 		return text
 	}, func(text []byte) {
 		remember()
 		if err := json.Unmarshal(text, &shared); err != nil {
-			ginkgo.Fail("set-up: " + err.Error())
+			failSetUp(err)
 		}
 		suite = &Suite{Dir: shared.Dir, Root: shared.Root, Bins: shared.Bins, Seed: ginkgo.GinkgoRandomSeed(), Mutant: os.Getenv(EnvMutant), Evidence: *evidenceFlag}
 		if err := suite.open(shared.Target); err != nil {
-			ginkgo.Fail("set-up: " + err.Error())
+			failSetUp(err)
 		}
 	}, ginkgo.NodeTimeout(5*time.Minute))
 	ginkgo.SynchronizedAfterSuite(func() {
@@ -117,6 +129,11 @@ func prepare(ctx ginkgo.SpecContext) (s setUp, err error) {
 	}
 	if err := CheckEvidence(*evidenceFlag); err != nil {
 		return s, err
+	}
+	if *scheduleFlag != "" {
+		if _, err := readSchedule(s.Root, *scheduleFlag); err != nil {
+			return s, err
+		}
 	}
 	t, err := target.Load(s.Target)
 	if err != nil {
@@ -309,140 +326,3 @@ func (ginkgoT) Skipf(format string, args ...any) {
 }
 
 func (ginkgoT) Cleanup(fn func()) { ginkgo.DeferCleanup(fn) }
-
-// finish runs once, in the first process, with the reports of all of them. It
-// closes the record and draws the page.
-func finish(report types.Report) {
-	if report.PreRunStats.SpecsThatWillRun == 0 && !report.SuiteConfig.DryRun {
-		finishEmpty(report)
-		return
-	}
-	if shared.Dir == "" {
-		return // the set-up failed, and there is nothing to report on
-	}
-	w, err := record.Append(shared.Dir)
-	if err != nil {
-		ginkgo.Fail(err.Error())
-	}
-	reason := "done"
-	write := func(e record.Event) {
-		e.At = time.Now()
-		if err := w.Write(e); err != nil {
-			ginkgo.Fail(err.Error())
-		}
-	}
-	for n, r := range report.SpecReports {
-		if r.LeafNodeType != types.NodeTypeIt || r.State == types.SpecStatePending {
-			continue
-		}
-		if r.State == types.SpecStateSkipped && r.Failure.Message == "" {
-			continue // filtered out
-		}
-		if r.State == types.SpecStateInterrupted || r.State == types.SpecStateAborted {
-			reason = "interrupted"
-		}
-		id := ""
-		for _, entry := range r.ReportEntries {
-			if entry.Name == specEntry {
-				id = fmt.Sprint(entry.GetRawValue())
-			}
-		}
-		if id == "" { // a spec without a World: it has no verdict of its own
-			id = fmt.Sprintf("%d-s-%d", shared.Suite, n)
-			s := describe(r)
-			write(record.Event{Kind: record.KindBegin, Spec: id, Begin: &s})
-			if v := plainVerdict(r); v != nil {
-				write(record.Event{Kind: record.KindVerdict, Spec: id, Verdict: v})
-			}
-		}
-		write(record.Event{Kind: record.KindEnd, Spec: id, End: &record.End{
-			State: r.State.String(), Failure: r.Failure.Message, Duration: r.RunTime.Seconds(),
-		}})
-	}
-	if shared.Own {
-		write(record.Event{Kind: record.KindFinish, Finish: &record.Finish{Reason: reason, Duration: time.Since(shared.Began).Seconds()}})
-	}
-	if err := w.Close(); err != nil {
-		ginkgo.Fail(err.Error())
-	}
-	if err := tellVerdict(); err != nil {
-		ginkgo.Fail(err.Error())
-	}
-}
-
-// finishEmpty fails a suite of which no spec was asked for, as a typing error in
-// -focus does: Ginkgo would call it a success. It leaves a run of its own, for else
-// the latest one would be another, which may have passed.
-func finishEmpty(report types.Report) {
-	asked := report.SuiteConfig
-	err := fmt.Errorf("%s: no story matches %s", record.Inconclusive, strings.Join(slices.DeleteFunc([]string{
-		told("-focus", strings.Join(asked.FocusStrings, " ")), told("-skip", strings.Join(asked.SkipStrings, " ")),
-		told("--label-filter", asked.LabelFilter), told("--focus-file", strings.Join(asked.FocusFiles, " ")),
-	}, func(s string) bool { return s == "" }), ", "))
-	if os.Getenv(EnvRun) == "" {
-		err = errors.Join(err, emptyRun())
-	}
-	ginkgo.Fail(err.Error())
-}
-
-func told(flag, value string) string {
-	if value == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s %q", flag, value)
-}
-
-// emptyRun is the run of a suite without a spec.
-func emptyRun() error {
-	root, err := ModuleRoot()
-	if err != nil {
-		return err
-	}
-	file, err := targetPath(root, *targetFlag)
-	if err != nil {
-		return err
-	}
-	t, err := target.Load(file)
-	if err != nil {
-		return err
-	}
-	shared.Root, shared.Began = root, time.Now()
-	mutant, name := os.Getenv(EnvMutant), runName()
-	head := Head(root, name, replay("", file, mutant), mutant, ginkgo.GinkgoRandomSeed(), t)
-	if shared.Dir, err = RunFolder(root, name, shared.Began); err != nil {
-		return err
-	}
-	end := record.Event{At: time.Now(), Kind: record.KindFinish, Finish: &record.Finish{Reason: "done"}}
-	if err := note(shared.Dir, []record.Event{head, end}); err != nil {
-		return err
-	}
-	return tellVerdict()
-}
-
-// tellVerdict draws the report and, at the end of a run of its own, prints the line
-// that scripts read.
-func tellVerdict() error {
-	summary, err := reports.Write(shared.Dir)
-	if err != nil {
-		return err
-	}
-	if os.Getenv(EnvRun) == "" {
-		if err := IndexRuns(shared.Dir); err != nil {
-			fmt.Fprintln(os.Stderr, "halfopen:", err) // the run's own report is whole
-		}
-		fmt.Printf("\nverdict=%s exit=%d report=%s\n", summary.Verdict, leak.ExitCode(summary.Verdict), (&Suite{Dir: shared.Dir, Root: shared.Root}).reportPath())
-	}
-	return nil
-}
-
-// plainVerdict is the verdict on a spec that had no World: SKIPPED or INCONCLUSIVE
-// if it says something, else none.
-func plainVerdict(r types.SpecReport) *record.Judgement {
-	switch {
-	case r.State == types.SpecStateSkipped:
-		return &record.Judgement{Verdict: record.Skipped, Reason: r.Failure.Message, Returned: -1}
-	case r.State.Is(types.SpecStateFailureStates):
-		return &record.Judgement{Verdict: record.Inconclusive, Reason: r.Failure.Message, Returned: -1}
-	}
-	return nil
-}

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"flag"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -13,11 +14,17 @@ import (
 	"github.com/halfopen/halfopen/harness/record"
 )
 
-// Schedule is the schedule in a YAML file or, without one, a schedule of so many steps,
-// drawn from Ginkgo's seed. One that cannot be played fails the spec in one line.
-func Schedule(file string, steps int) fault.Schedule {
+var (
+	scheduleFlag = flag.String("schedule", "", "play the schedule in this YAML `FILE`, in place of one that is drawn from the seed")
+	stepsFlag    = flag.Int("steps", 12, "how many steps a schedule that is drawn has")
+)
+
+// Schedule is the schedule that the suite was asked for: that in a YAML file (-schedule),
+// which was checked before anything began, or one of so many steps (-steps) that is drawn
+// from Ginkgo's seed. One that cannot be played fails the spec in one line.
+func Schedule() fault.Schedule {
 	ginkgo.GinkgoHelper()
-	s, err := suite.schedule(file, steps)
+	s, err := suite.schedule(*scheduleFlag, *stepsFlag)
 	if err != nil {
 		ginkgo.Fail("set-up: " + err.Error())
 	}

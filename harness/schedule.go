@@ -21,17 +21,21 @@ import (
 // steps, of faults that the target has a window for.
 func (s *Suite) schedule(file string, steps int) (fault.Schedule, error) {
 	if file != "" {
-		path, err := targetPath(s.Root, file)
-		if err != nil {
-			return fault.Schedule{}, err
-		}
-		return fault.ReadSchedule(path)
+		return readSchedule(s.Root, file)
 	}
 	drawn := fault.Draw(uint64(s.Seed), steps, func(f record.Fault) bool {
 		x, some := mixedExposure(f)
 		return !some || leak.WindowFor(s.Settings, leak.Stated(s.Settings, x), x).Upper >= 0
 	})
 	return drawn, drawn.Check()
+}
+
+func readSchedule(root, file string) (fault.Schedule, error) {
+	path, err := targetPath(root, file)
+	if err != nil {
+		return fault.Schedule{}, err
+	}
+	return fault.ReadSchedule(path)
 }
 
 // mixedExposure is what may have to notice one fault of a schedule: with data in flight,
@@ -61,6 +65,11 @@ func (w *World) Play(s fault.Schedule) {
 	file := fmt.Sprintf("schedule-%s.yaml", w.id)
 	if err := s.Write(filepath.Join(w.suite.Dir, file)); err != nil {
 		w.abort(err)
+	}
+	for _, f := range faults {
+		if d := f.Describe(); d.Brings && d.Class != record.Unfinished { // it may strike a handshake too
+			faults = append(faults, fault.As{Fault: f, Class: record.Unfinished})
+		}
 	}
 	w.mixed(fmt.Sprintf("a schedule of %d steps", len(s.Steps)), faults, func() (string, bool) {
 		told := record.Schedule{Seed: s.Seed, File: file, Steps: Steps(s)}

@@ -10,17 +10,13 @@ import (
 	"github.com/halfopen/halfopen/harness/lab"
 )
 
-var (
-	scheduleFile = flag.String("schedule", "", "play the schedule in this YAML `FILE`, in place of one that is drawn from the seed")
-	drawnSteps   = flag.Int("steps", 12, "how many steps a schedule that is drawn has")
-	shrink       = flag.Bool("shrink", false, "find the few steps of a red schedule that matter (make shrink does)")
-)
+var shrink = flag.Bool("shrink", false, "find the few steps of a red schedule that matter (make shrink does)")
 
 // Faults do not come one by one: a schedule has them overlap, each with its own start
 // and length. Afterwards nothing may be held, and there must be service.
 var _ = Describe("Schedule", Label("schedule"), func() {
 	It("of faults that overlap leaves nothing behind", func(ctx SpecContext) {
-		s := harness.Schedule(*scheduleFile, *drawnSteps)
+		s := harness.Schedule()
 		playSchedule(harness.New(ctx, lab.BehindNAT), s)
 	})
 })
@@ -30,7 +26,7 @@ var _ = Describe("Schedule shrunk", Label("shrink"), Serial, func() {
 		return
 	}
 	It("to the steps that matter", func(ctx SpecContext) {
-		harness.Shrink(ctx, lab.BehindNAT, harness.Schedule(*scheduleFile, *drawnSteps), playSchedule)
+		harness.Shrink(ctx, lab.BehindNAT, harness.Schedule(), playSchedule)
 	})
 })
 

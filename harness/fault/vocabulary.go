@@ -109,12 +109,15 @@ var vocabulary = map[string]kind{
 	"refuse-dials":    {places: hostEnds, build: func(s Step, _ *params) Fault { return RefuseDials{At: lab.Place(s.At)} }, holds: holdsNothing, draw: plain},
 
 	"blackhole": {places: router, takes: []string{"way"}, holds: holdsNothing, draw: oneOf("way", "", "to-server", "from-server"),
+		build: func(_ Step, w *params) Fault { return Blackhole{Way: w.way()} }},
+	// Not drawn: it waits for a connection that is made anew, which other steps may keep away.
+	"cut-after": {places: router, takes: []string{"packets", "way"}, holds: holdsTable,
 		build: func(_ Step, w *params) Fault {
-			way, ok := ways[w.of["way"]]
-			if !ok {
-				w.fail(fmt.Sprintf("no such way %q: want to-server, from-server, or none for both", w.of["way"]))
+			c := CutAfter{Packets: int(w.number("packets")), Way: w.way()}
+			if w.err == nil && c.Packets < 1 {
+				w.fail("say how many packets of each connection pass: packets: 20")
 			}
-			return Blackhole{Way: way}
+			return c
 		}},
 	"mtu-blackhole": {places: router, build: func(Step, *params) Fault { return MTUBlackhole{} }, holds: holdsNothing, draw: plain},
 	"inject-rst":    {places: router, build: func(Step, *params) Fault { return InjectRST{} }, holds: holdsNothing, draw: plain, shortest: time.Second},
@@ -176,6 +179,14 @@ func (p *params) duration(key string) time.Duration {
 		p.fail(fmt.Sprintf("%s is %q: want a time like 40ms, not negative", key, p.of[key]))
 	}
 	return d
+}
+
+func (p *params) way() Way {
+	way, ok := ways[p.of["way"]]
+	if !ok {
+		p.fail(fmt.Sprintf("no such way %q: want to-server, from-server, or none for both", p.of["way"]))
+	}
+	return way
 }
 
 // share is a share of the packets, 0 to 1.
