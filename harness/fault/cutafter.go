@@ -53,10 +53,13 @@ func (c CutAfter) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error
 		return nil, nil, fmt.Errorf("cut after packet %d: no such way: %q", c.Packets, c.Way)
 	}
 	whole := func() error { return nil } // packets, no more
+	unaccount := func() error { return nil }
 	heal, witness, err := onRouter(on, fmt.Sprintf("cut after packet %d", c.Packets), func(nat *lab.NAT, b *barrier) (Witness, error) {
-		if err := nat.Sysctl(accountKey, "1"); err != nil {
+		uncount, err := nat.SwapSysctl(accountKey, "1")
+		if err != nil {
 			return nil, err
 		}
+		unaccount = uncount
 		undo, err := on.Packetize() // a socket asks its cable once, when it connects
 		if err != nil {
 			return nil, err
@@ -92,9 +95,9 @@ func (c CutAfter) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error
 		return b.witness("dropped"), c.cut(ctx, nat.Host, list)
 	})
 	if err != nil {
-		return nil, nil, errors.Join(err, whole(), unaccount(on))
+		return nil, nil, errors.Join(err, whole(), unaccount())
 	}
-	return func(ctx context.Context) error { return errors.Join(heal(ctx), whole(), unaccount(on)) }, witness, nil
+	return func(ctx context.Context) error { return errors.Join(heal(ctx), whole(), unaccount()) }, witness, nil
 }
 
 // cut waits until a packet was dropped: until there is somebody on the list. The rules'
@@ -120,10 +123,3 @@ const accountKey = "net.netfilter.nf_conntrack_acct"
 // agingTime is how long a connection may take to reach the packet after which it is cut:
 // an idle one has a heartbeat's few packets a second.
 const agingTime = 30 * time.Second
-
-func unaccount(on *lab.Lab) error {
-	if on.Router == nil {
-		return nil
-	}
-	return on.Router.Sysctl(accountKey, "0")
-}

@@ -70,10 +70,11 @@ func (x ExpireNAT) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, erro
 	fail := func(err error) (Heal, Witness, error) {
 		return nil, nil, errors.Join(fmt.Errorf("expire NAT: %w", err), heal(context.Background()))
 	}
-	if err := nat.Sysctl(looseKey, "0"); err != nil {
+	loose, err := nat.SwapSysctl(looseKey, "0")
+	if err != nil {
 		return fail(err)
 	}
-	undo = append(undo, func() error { return nat.Sysctl(looseKey, "1") })
+	undo = append(undo, loose)
 	for _, chain := range []string{"INPUT", "FORWARD"} {
 		if err := nat.Rule("-I", "filter", chain, x.rule()...); err != nil {
 			return fail(err)

@@ -38,25 +38,37 @@ func (n NATLife) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error)
 	if n.Life < time.Second || n.Life%time.Second != 0 {
 		return nil, nil, fmt.Errorf("NAT life: %v: set Life to whole seconds", n.Life)
 	}
-	heal, _, err := onRouter(on, "NAT life", func(nat *lab.NAT, b *barrier) (Witness, error) {
+	var old []func() error // sysctls, the last first
+	set := func(key, value string) error {
+		back, err := on.Router.SwapSysctl(key, value)
+		if err == nil {
+			old = append([]func() error{back}, old...)
+		}
+		return err
+	}
+	heal, _, err := onRouter(on, "NAT life", func(_ *lab.NAT, b *barrier) (Witness, error) {
 		for _, chain := range []string{"INPUT", "FORWARD"} {
 			if err := b.add("filter", chain, unknown("DROP")...); err != nil {
 				return nil, err
 			}
 		}
-		if err := nat.Sysctl(looseKey, "0"); err != nil {
-			return nil, err
-		}
-		return nil, nat.Sysctl(lifeKey, strconv.Itoa(int(n.Life.Seconds())))
+		return nil, errors.Join(set(looseKey, "0"), set(lifeKey, strconv.Itoa(int(n.Life.Seconds()))))
 	})
 	whole := func(ctx context.Context) error {
-		return errors.Join(on.Router.Sysctl(lifeKey, "432000"), on.Router.Sysctl(looseKey, "1"), heal(ctx))
+		var errs []error
+		for _, back := range old {
+			errs = append(errs, back())
+		}
+		if heal != nil {
+			errs = append(errs, heal(ctx))
+		}
+		return errors.Join(errs...)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, whole(ctx))
 	}
 	nat := on.Router
-	old, err := nat.Established()
+	known, err := nat.Established()
 	if err != nil {
 		return nil, nil, errors.Join(err, whole(ctx))
 	}
@@ -68,17 +80,17 @@ func (n NATLife) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error)
 		}
 		kept := 0
 		for _, m := range now {
-			for _, o := range old {
+			for _, o := range known {
 				if m == o {
 					kept++
 				}
 			}
 		}
-		saw := fmt.Sprintf("%d of %d mappings are there %v after the life was set to %v", kept, len(old), time.Since(began).Round(time.Millisecond), n.Life)
+		saw := fmt.Sprintf("%d of %d mappings are there %v after the life was set to %v", kept, len(known), time.Since(began).Round(time.Millisecond), n.Life)
 		if n.Outlived {
-			return saw, kept < len(old), nil
+			return saw, kept < len(known), nil
 		}
-		return saw, len(old) > 0 && kept == len(old), nil
+		return saw, len(known) > 0 && kept == len(known), nil
 	}
 	if n.Outlived {
 		if err := until(ctx, witness, n.Life+quiet, "no mapping has expired"); err != nil {

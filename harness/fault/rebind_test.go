@@ -1,6 +1,8 @@
 package fault
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +49,15 @@ func TestRebindNAT(t *testing.T) {
 
 func TestNATLife(t *testing.T) {
 	l := build(t, lab.BehindNAT)
+	const own = "7777" // seconds; a router need not have the kernel's default
+	if err := l.Router.Sysctl(lifeKey, own); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if got := life(t, l); got != own {
+			t.Errorf("the life is %s s after the heal, and was %s s", got, own)
+		}
+	}()
 	client, server := connect(t, l)
 	heal, witness := inject(t, NATLife{Life: 2 * time.Second}, l)
 	for range 6 { // it is never silent for that long
@@ -79,6 +90,20 @@ func TestNATLife(t *testing.T) {
 		t.Error("a byte passes")
 	}
 	healTwice(t, heal)
+}
+
+// life is how long the router keeps an idle connection, in seconds.
+func life(t *testing.T, l *lab.Lab) string {
+	t.Helper()
+	var text []byte
+	err := l.Router.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/sys/" + strings.ReplaceAll(lifeKey, ".", "/"))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
 }
 
 func TestRebootRouter(t *testing.T) {

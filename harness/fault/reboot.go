@@ -35,9 +35,9 @@ func (r RebootRouter) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, e
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("reboot router: %w", err), inner.plugIn())
 	}
-	b := newBarrier(on.Router.Host)
+	b, loose := newBarrier(on.Router.Host), func() error { return nil }
 	heal := func(ctx context.Context) error {
-		return errors.Join(outer.plugIn(), inner.plugIn(), on.Router.Sysctl(looseKey, "1"), b.remove(ctx))
+		return errors.Join(outer.plugIn(), inner.plugIn(), loose(), b.remove(ctx))
 	}
 	fail := func(err error) (Heal, Witness, error) {
 		return nil, nil, errors.Join(fmt.Errorf("reboot router: %w", err), heal(context.Background()))
@@ -47,9 +47,11 @@ func (r RebootRouter) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, e
 			return fail(err)
 		}
 	}
-	if err := on.Router.Sysctl(looseKey, "0"); err != nil {
+	back, err := on.Router.SwapSysctl(looseKey, "0")
+	if err != nil {
 		return fail(err)
 	}
+	loose = back
 	if err := wait(ctx, r.For); err != nil {
 		return fail(err)
 	}

@@ -174,16 +174,35 @@ func (h *Host) Listen(ctx context.Context, address string) (net.Listener, error)
 
 // Sysctl sets a sysctl of the host's network namespace: "net.ipv4.ip_forward".
 func (h *Host) Sysctl(key, value string) error {
+	return h.sysctl(key, func(path string) error { return os.WriteFile(path, []byte(value), 0o644) })
+}
+
+// SwapSysctl is Sysctl that returns how to put back what was there before; that may be
+// done more than once.
+func (h *Host) SwapSysctl(key, value string) (back func() error, err error) {
+	var old []byte
+	err = h.sysctl(key, func(path string) (err error) {
+		if old, err = os.ReadFile(path); err != nil {
+			return err
+		}
+		return os.WriteFile(path, []byte(value), 0o644)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return h.Sysctl(key, strings.TrimSpace(string(old))) }, nil
+}
+
+// sysctl calls fn in the host with the file of a sysctl.
+func (h *Host) sysctl(key string, fn func(path string) error) error {
 	if !strings.HasPrefix(key, "net.") {
 		return fmt.Errorf("set %s on host %s: only net.* belongs to a host", key, h.Name)
 	}
 	path := filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
-	return h.Do(func() error {
-		if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
-			return fmt.Errorf("set %s=%s on host %s: %w", key, value, h.Name, err)
-		}
-		return nil
-	})
+	if err := h.Do(func() error { return fn(path) }); err != nil {
+		return fmt.Errorf("set %s on host %s: %w", key, h.Name, err)
+	}
+	return nil
 }
 
 // addRoute adds a route that is put back whenever its link comes up again. A
