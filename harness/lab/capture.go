@@ -1,12 +1,14 @@
 package lab
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -73,9 +75,13 @@ func (h *Host) Capture(size CaptureSize) (*Capture, error) {
 			return err
 		}
 		c.socket = os.NewFile(uintptr(fd), "capture of "+h.Name)
-		return nil
+		// When it came, not when a busy machine let us read it.
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	})
 	if err != nil {
+		if c.socket != nil {
+			err = errors.Join(err, c.socket.Close())
+		}
 		return nil, fmt.Errorf("capture on host %s: %w", h.Name, err)
 	}
 	go c.run(names)
@@ -89,14 +95,14 @@ func (c *Capture) run(names map[int]string) {
 	if err != nil {
 		return
 	}
-	buffer := make([]byte, c.snaplen)
+	buffer, control := make([]byte, c.snaplen), make([]byte, unix.CmsgSpace(int(unsafe.Sizeof(unix.Timespec{}))))
 	for {
-		var n int
+		var n, controls int
 		var from unix.Sockaddr
 		var failed error
 		err := raw.Read(func(fd uintptr) bool {
 			// MSG_TRUNC: the length on the wire, whatever the buffer takes.
-			n, from, failed = unix.Recvfrom(int(fd), buffer, unix.MSG_TRUNC)
+			n, controls, _, from, failed = unix.Recvmsg(int(fd), buffer, control, unix.MSG_TRUNC)
 			return !errors.Is(failed, unix.EAGAIN)
 		})
 		if err != nil { // closed
@@ -110,12 +116,25 @@ func (c *Capture) run(names map[int]string) {
 			return
 		}
 		if name := names[link.Ifindex]; name != "" {
-			c.keep(name, link.Ifindex, n, buffer[:min(n, len(buffer))])
+			c.keep(name, link.Ifindex, n, buffer[:min(n, len(buffer))], came(control[:controls]))
 		}
 	}
 }
 
-func (c *Capture) keep(name string, ifindex, length int, data []byte) {
+// came is the time that the kernel has noted for a packet (SO_TIMESTAMPNS, socket(7)).
+func came(control []byte) time.Time {
+	var at unix.Timespec
+	head, data, _, err := unix.ParseOneSocketControlMessage(control)
+	if err != nil || head.Level != unix.SOL_SOCKET || head.Type != unix.SCM_TIMESTAMPNS {
+		return time.Now()
+	}
+	if _, err := binary.Decode(data, binary.NativeEndian, &at); err != nil {
+		return time.Now()
+	}
+	return time.Unix(at.Unix())
+}
+
+func (c *Capture) keep(name string, ifindex, length int, data []byte, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cable, ok := c.index[ifindex]
@@ -125,7 +144,7 @@ func (c *Capture) keep(name string, ifindex, length int, data []byte) {
 		c.cables = append(c.cables, name)
 	}
 	p := &c.ring[c.next]
-	p.at, p.cable, p.length = time.Now(), cable, length
+	p.at, p.cable, p.length = at, cable, length
 	p.data = append(p.data[:0], data...)
 	c.next = (c.next + 1) % len(c.ring)
 	c.seen++

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -74,5 +75,40 @@ func TestCaptureKeepsTheLastPackets(t *testing.T) {
 	}
 	if sides[true] == 0 || sides[false] == 0 {
 		t.Errorf("packets to and from the listener: %d and %d", sides[true], sides[false])
+	}
+}
+
+// A packet's time is when it came, however late it is read.
+func TestCaptureKeepsTheKernelsTime(t *testing.T) {
+	l := build(t, Direct)
+	c, err := l.Server.Capture(CaptureSize{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	c.mu.Lock() // the reader waits
+	serve(t, l.Server, l.ClientSide)
+	dial(t, l.Client, netip.AddrPortFrom(l.ClientSide, 7000).String())
+	end := time.Now()
+	c.mu.Unlock()
+	for range 100 {
+		c.mu.Lock()
+		seen := c.seen
+		c.mu.Unlock()
+		if seen >= 3 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c.seen < 3 {
+		t.Fatalf("%d packets of a handshake were seen", c.seen)
+	}
+	for _, p := range c.ring[:min(c.seen, len(c.ring))] {
+		if p.at.Before(begin.Add(-time.Millisecond)) || p.at.After(end) {
+			t.Errorf("a packet's time is %v, not between %v and %v", p.at, begin, end)
+		}
 	}
 }
