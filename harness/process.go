@@ -26,7 +26,11 @@ func (p *Process) epitaph() string {
 
 // adopt observes a process that has just become ready, and records its life.
 func (w *World) adopt(ctx context.Context, i *target.Instance) (*Process, error) {
-	observer, err := probe.Open(ctx, probe.Process{Role: i.Role, PID: i.PID(), Host: i.Host, Pprof: i.Pprof, Free: i.FreePath})
+	observed := probe.Process{Role: i.Role, PID: i.PID(), Host: i.Host, Pprof: i.Pprof, Free: i.FreePath, Metrics: i.Metrics.URL}
+	for _, g := range i.Metrics.Gauges {
+		observed.Gauges = append(observed.Gauges, probe.Gauge(g))
+	}
+	observer, err := probe.Open(ctx, observed)
 	if err != nil {
 		return nil, err
 	}

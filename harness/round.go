@@ -91,6 +91,9 @@ func (w *World) begin(ctx context.Context, cycle int) error {
 			w.evidence.profile(ctx, p)
 			err = p.weigh(ctx, &s)
 		}
+		if unread := leak.UnreadGauge(s); err == nil && unread != "" {
+			err = errors.New(unread)
+		}
 		if err != nil {
 			return fmt.Errorf("take snapshot B: %w", err)
 		}

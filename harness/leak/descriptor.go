@@ -92,7 +92,7 @@ func judgeDescriptors(row *record.Row, b, g record.Sample) {
 func held(processes []Snapshots) string {
 	for _, p := range processes {
 		rows, _ := p.Excesses()
-		if !slices.ContainsFunc(rows, func(r record.Row) bool { return !r.OK && r.Unit == "" }) {
+		if !slices.ContainsFunc(rows, func(r record.Row) bool { return !r.OK && r.Unit == "" && !isGauge(r) }) {
 			continue
 		}
 		at := fmt.Sprintf("%s: pid %d, ", p.G.Role, p.G.PID)

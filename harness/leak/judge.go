@@ -50,9 +50,19 @@ type Snapshots struct {
 func (s Snapshots) floor() record.Sample {
 	b := s.B
 	if s.Before.PID == b.PID {
-		b.FDs, b.Sockets, b.Groups = s.Before.FDs, s.Before.Sockets, s.Before.Groups
+		b.FDs, b.Sockets, b.Groups, b.Gauges = s.Before.FDs, s.Before.Sockets, s.Before.Groups, s.Before.Gauges
 	}
 	return b
+}
+
+// moment is one of them, with its label.
+type moment struct {
+	label  record.Label
+	sample record.Sample
+}
+
+func (s Snapshots) labelled() []moment {
+	return []moment{{record.Baseline, s.B}, {record.Exposed, s.E}, {record.WindowEnd, s.F}, {record.Settled, s.G}}
 }
 
 // Excesses compares G with the floor of the round.
@@ -104,6 +114,9 @@ func Judge(r Round) record.Judgement {
 		j.Where, j.Why = where(j), why(j)
 		if j.Where == "" {
 			j.Where = held(r.Processes)
+		}
+		if where, why := gaugeHolder(j); j.Where == "" {
+			j.Where, j.Why = where, why
 		}
 	}
 	return j
@@ -173,6 +186,8 @@ func findings(r Round, j record.Judgement) []finding {
 		"back at the baseline %.3g s after the visitors had left, but the deadline was %.3g s", o.SettledAfter, r.Settle.Deadline)
 	missing := unseen(r)
 	add(missing != "", record.Inconclusive, "nothing was judged: %s", missing)
+	unread := gaugeDoubt(r)
+	add(unread != "", record.Inconclusive, "%s", unread)
 	if i := slices.IndexFunc(j.Differences, lies); i >= 0 {
 		add(true, record.Inconclusive, "the target's file belies its sockets: %s", j.Differences[i].Reason)
 	}
@@ -187,10 +202,7 @@ func unseen(r Round) string {
 	}
 	for _, p := range r.Processes {
 		frozen := r.Fault.Class == record.Frozen && r.Fault.Place == p.B.Role
-		for _, s := range []struct {
-			label  record.Label
-			sample record.Sample
-		}{{record.Baseline, p.B}, {record.Exposed, p.E}, {record.WindowEnd, p.F}, {record.Settled, p.G}} {
+		for _, s := range p.labelled() {
 			if s.sample.PID == 0 && !(frozen && s.label == record.WindowEnd) {
 				return fmt.Sprintf("a process has no snapshot %s", s.label)
 			}

@@ -39,6 +39,7 @@ func Excesses(b, e, f, g record.Sample) ([]record.Row, []record.Excess) {
 	for _, state := range states(b, e, f, g) {
 		rows = append(rows, row("sockets "+state, func(s record.Sample) int { return inState(s, state) }))
 	}
+	rows = append(rows, gaugeRows(b, e, f, g)...)
 	threads := row("threads", func(s record.Sample) int { return s.Threads })
 	threads.OK, threads.Note = true, "shown, not judged: the Go runtime keeps idle threads"
 	memory := row("RssAnon", func(s record.Sample) int { return int(s.Memory.RssAnon) })
@@ -194,7 +195,7 @@ func states(samples ...record.Sample) []string {
 // Alike says whether two samples of one process, taken one after the other, show
 // the same counts: it is quiescent if they are.
 func Alike(x, y record.Sample) bool {
-	if x.PID != y.PID || len(x.Groups) != len(y.Groups) || !maps.Equal(descriptors(x), descriptors(y)) {
+	if x.PID != y.PID || len(x.Groups) != len(y.Groups) || !slices.Equal(x.Gauges, y.Gauges) || !maps.Equal(descriptors(x), descriptors(y)) {
 		return false
 	}
 	count := map[string]int{}

@@ -113,7 +113,7 @@ func Statements(events []record.Event, clean bool, exposures, faultEvents int) [
 			said = append(said, record.Statement{Resource: l.Resource, Verdict: record.Pass, Limit: &l, Text: NoLeak(l.Resource, n, l.Per)})
 		}
 	}
-	return append(said, series(events)...)
+	return slices.Concat(said, series(events), still(events))
 }
 
 // Decides is the verdict that a statement gives its run, "" for none. RssAnon that moves

@@ -134,7 +134,7 @@ func (s Series) more(cycles int) string {
 // for the first time, are the caller's to leave out.
 func (s Series) Counts(w int) []record.Statement {
 	var all []record.Statement
-	for _, kind := range []string{"sockets", "fds", "goroutines"} {
+	for _, kind := range []string{"sockets", "fds", "goroutines", gaugesKind} {
 		clean := true
 		seen := false
 		for _, name := range s.names(kind) {
@@ -146,6 +146,9 @@ func (s Series) Counts(w int) []record.Statement {
 				rate, low, high := f.Rate()
 				x.Verdict, x.Rate = record.Leak, &record.Rate{Value: rate, Low: low, High: high, Per: "cycle"}
 				x.Where = strings.TrimPrefix(name, kind+" ")
+				if kind == gaugesKind {
+					x.Where = gaugePrefix + x.Where + " of " + s.Role
+				}
 				x.Text = fmt.Sprintf("LEAK %s: %d in %d cycles, %.2g per cycle (95 %% CI %.2g to %.2g)", kind, f.Gain, f.Effective, rate, low, high)
 				if n := s.within(f.Effective); n > 0 {
 					x.Text += fmt.Sprintf(", 1 in %.0f exposures", float64(n)/float64(f.Gain))
@@ -224,7 +227,11 @@ func (s Series) names(kind string) []string {
 func (s Series) counts(name string) []int {
 	c := make([]int, len(s.Readings))
 	for i, r := range s.Readings {
-		c[i] = r.Counts[name]
+		n, told := r.Counts[name]
+		if !told && i > 0 && strings.HasPrefix(name, gaugesKind+" ") {
+			n = c[i-1] // unread, it is no zero, which would be a floor
+		}
+		c[i] = n
 	}
 	return c
 }
@@ -261,7 +268,7 @@ func signedBytes(b float64) string {
 }
 
 // CountsOf are the counts of a sample, by name: "fds", "sockets LISTEN", "goroutines
-// SIGNATURE".
+// SIGNATURE", "gauges NAME".
 func CountsOf(s record.Sample) map[string]int {
 	counts := map[string]int{"fds": len(s.FDs)}
 	for _, c := range s.Sockets {
@@ -269,6 +276,11 @@ func CountsOf(s record.Sample) map[string]int {
 	}
 	for _, g := range s.Groups {
 		counts["goroutines "+g.Signature] += g.Count
+	}
+	for _, g := range s.Gauges {
+		if g.Trouble == "" {
+			counts[gaugesKind+" "+g.Name] = g.Value
+		}
 	}
 	return counts
 }

@@ -9,6 +9,7 @@
 //	gopsutil ---------------------> States, Threads, RSS: a second account
 //	pprof, profile form ----------> Groups      (counts, exact)
 //	pprof, debug=2 ---------------> Goroutines  (identities: id, labels, creator)
+//	Prometheus's text format -----> Gauges      (what the target itself counts)
 //
 // What the observer itself costs the target, one connection and two goroutines,
 // is taken out by identity.
@@ -45,6 +46,10 @@ type Process struct {
 	// Free is the path, beside Pprof, that makes the target give memory back,
 	// "/debug/free"; "" if it cannot.
 	Free string
+	// Metrics is the URL, inside the host, of a page in Prometheus's text format; ""
+	// for a target that has none, or whose Gauges are not asked for.
+	Metrics string
+	Gauges  []Gauge
 }
 
 // ErrGone says that the process has exited: it is missing or a zombie, or its
@@ -59,6 +64,8 @@ type Observer struct {
 	pidfd   int
 	diag    *diag
 	pprof   *client // nil if the target offers none
+	metrics *client // the same as pprof where they share an address
+	page    string  // of metrics
 	// inodes are the target's sockets of the observer's connections, for those that
 	// outlive their addresses: the kernel forgets a socket before its fd is closed.
 	inodes map[uint64]bool
@@ -89,6 +96,9 @@ func Open(ctx context.Context, p Process) (*Observer, error) {
 	if p.Pprof != "" {
 		o.pprof = &client{host: p.Host, address: p.Pprof}
 	}
+	if err := o.gauged(); err != nil {
+		return nil, errors.Join(o.wrap(err), o.Close())
+	}
 	if _, err := o.alive(); err != nil {
 		return nil, errors.Join(o.wrap(err), o.Close())
 	}
@@ -103,8 +113,10 @@ func (o *Observer) Close() error {
 		return nil
 	}
 	err := errors.Join(unix.Close(o.pidfd), o.diag.close())
-	if o.pprof != nil {
-		o.pprof.drop()
+	for _, c := range []*client{o.pprof, o.metrics} {
+		if c != nil {
+			c.drop()
+		}
 	}
 	o.pidfd = -1
 	if err != nil {
@@ -149,5 +161,5 @@ func (o *Observer) alive() (status, error) {
 // ours tells whether a socket is the observer's connection, from either end:
 // the target's while it is open, the kernel's afterwards.
 func (o *Observer) ours(s *record.Socket) bool {
-	return o.pprof != nil && o.pprof.knows(s.Local, s.Remote)
+	return o.pprof != nil && o.pprof.knows(s.Local, s.Remote) || o.metrics != nil && o.metrics.knows(s.Local, s.Remote)
 }

@@ -114,8 +114,8 @@ func (o *Observer) Point(ctx context.Context) (record.Point, error) {
 
 // Sample takes all of it: first the exact counts, then the sockets' options and
 // gopsutil's account, then the goroutines, for asking for them may run the
-// finalizers that hide a lost socket. Options that may not be read are missing, and
-// the sample says why. Where the target offers pprof and does not answer (it may be frozen),
+// finalizers that hide a lost socket, and the target's own gauges. Options that may not be read are missing, and
+// the sample says why. Where the target offers pprof or gauges and does not answer (it may be frozen),
 // the error comes together with everything else.
 func (o *Observer) Sample(ctx context.Context) (record.Sample, error) {
 	o.mu.Lock()
@@ -139,10 +139,14 @@ func (o *Observer) Sample(ctx context.Context) (record.Sample, error) {
 	if err := o.second(ctx, &s); err != nil {
 		return s, o.wrap(o.orGone(err))
 	}
-	if o.pprof == nil {
-		return s, nil
+	if o.pprof != nil {
+		if s.Groups, s.Goroutines, err = o.goroutines(ctx); err != nil {
+			return s, o.wrap(o.orGone(err))
+		}
 	}
-	s.Groups, s.Goroutines, err = o.goroutines(ctx)
+	if o.metrics != nil { // last: a page is made by goroutines of its own, which end a moment later
+		s.Gauges, err = o.gauges(ctx)
+	}
 	return s, o.wrap(o.orGone(err))
 }
 

@@ -51,6 +51,18 @@ type Sample struct {
 	// target offers no pprof.
 	Groups     []Group     `json:"groups,omitempty"`
 	Goroutines []Goroutine `json:"goroutines,omitempty"`
+	// Gauges are what the target itself says that it holds, in the order of its file;
+	// empty where that names none.
+	Gauges []Gauge `json:"gauges,omitempty"`
+}
+
+// Gauge is one of the target's own gauges.
+type Gauge struct {
+	Name  string `json:"name"` // as the target's file has it: "conns", "conns{kind=\"tcp\"}"
+	Value int    `json:"value"`
+	// Trouble says why there is no value: the page lacks it, or it is no count (NaN, below
+	// zero, a fraction); "" if there is one.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // Namespace are sysctls net.ipv4.tcp_* of a host that bound how long a connection, or

@@ -14,7 +14,8 @@ type Reading struct {
 	// Quiescent says that the process was back at its baseline, twice in a row. The
 	// memory of one that was not is no point of a series.
 	Quiescent bool `json:"quiescent"`
-	// Counts are exact: "fds", "sockets ESTABLISHED", "goroutines SIGNATURE".
+	// Counts are exact: "fds", "sockets ESTABLISHED", "goroutines SIGNATURE",
+	// "gauges NAME".
 	Counts map[string]int `json:"counts,omitempty"`
 	Memory Memory         `json:"memory"`
 	// Took is how long the reading kept the process busy, in seconds: what it costs
@@ -25,7 +26,7 @@ type Reading struct {
 // Statement is what a run says of one resource of one process over all its cycles.
 type Statement struct {
 	Role     string `json:"role"`
-	Resource string `json:"resource"` // "fds", "sockets", "goroutines", "heap", "RssAnon"
+	Resource string `json:"resource"` // "fds", "sockets", "goroutines", "gauges", "heap", "RssAnon"
 	// Verdict is PASS, LEAK or INCONCLUSIVE; "" where there are too few cycles to say
 	// anything.
 	Verdict Verdict `json:"verdict,omitempty"`

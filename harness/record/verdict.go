@@ -67,7 +67,7 @@ type Survivor struct {
 // Row is one line of the back-to-baseline table.
 type Row struct {
 	Role     string  `json:"role"`
-	Resource string  `json:"resource"` // "goroutines", "fds", "sockets ESTABLISHED", "RssAnon"
+	Resource string  `json:"resource"` // "goroutines", "fds", "sockets ESTABLISHED", "gauge NAME", "RssAnon"
 	Unit     string  `json:"unit"`     // "" for counts, "bytes"
 	Baseline float64 `json:"baseline"` // B
 	Peak     float64 `json:"peak"`     // E, or the highest point between

@@ -42,6 +42,7 @@ type Instance struct {
 	*lab.Process
 	Pprof    string // address on its host, "" if it has none
 	FreePath string // on that server, "" if it has none
+	Metrics  Metrics
 }
 
 // Deploy prepares the target for lab l: certificates are made in dir, and logs go
@@ -129,8 +130,11 @@ func (d *Deployment) start(ctx context.Context, h *lab.Host, role string, p Prog
 	if err != nil {
 		return nil, fmt.Errorf("%w (see the command in %s)", err, d.Target.File)
 	}
-	i := &Instance{Process: process, FreePath: p.Free}
+	i := &Instance{Process: process, FreePath: p.Free, Metrics: p.Metrics}
 	if i.Pprof, err = fill(p.Pprof); err != nil {
+		return nil, fmt.Errorf("start %s: %w", role, err)
+	}
+	if i.Metrics.URL, err = fill(p.Metrics.URL); err != nil {
 		return nil, fmt.Errorf("start %s: %w", role, err)
 	}
 	ready, err := d.readiness(h, p.Ready, process, fill)

@@ -70,6 +70,7 @@ type Program struct {
 	Ready   Ready    `yaml:"ready"`
 	Pprof   string   `yaml:"pprof"` // T; "127.0.0.1:6060" on its host, "" if it has none
 	Free    string   `yaml:"free"`  // path on that server which gives free memory back, "" if none
+	Metrics Metrics  `yaml:"metrics"`
 }
 
 // Ready says when a process is ready. Exactly one is set.
@@ -270,6 +271,13 @@ func (t *Target) check() error {
 		if set != 1 {
 			return fmt.Errorf("%s.ready: name exactly one of http, tcp, log", p.name)
 		}
+		url, err := t.expand(p.Metrics.URL, example(t))
+		if err != nil {
+			return err
+		}
+		if err := p.Metrics.check(url); err != nil {
+			return fmt.Errorf("%s.metrics: %w", p.name, err)
+		}
 	}
 	for _, text := range t.templates() {
 		if _, err := t.expand(text, example(t)); err != nil {
@@ -283,7 +291,7 @@ func (t *Target) check() error {
 func (t *Target) templates() []string {
 	texts := slices.Concat(t.Server.Command, t.Client.Command)
 	for _, p := range []Program{t.Server, t.Client} {
-		texts = append(texts, p.Ready.HTTP, p.Ready.TCP, p.Pprof)
+		texts = append(texts, p.Ready.HTTP, p.Ready.TCP, p.Pprof, p.Metrics.URL)
 	}
 	for _, w := range []*Way{t.Visit.HTTP, t.Visit.WebSocket, t.Visit.TCP} {
 		if w != nil {

@@ -3,6 +3,7 @@ package target
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -55,6 +56,16 @@ func TestLoadRefuses(t *testing.T) {
 		{"keepalive without a count", ", count: 3", "", "settings.keepalive: idle 2s, interval 1s, count 0"},
 		{"negative count", "count: 3", "count: -3", "settings.keepalive"},
 		{"keepalive at the edge without an interval", "user_timeout: 5s", "edge: {keepalive: {idle: 2s, count: 3}}", "settings.edge.keepalive: idle 2s, interval 0s, count 3"},
+		{"a gauge with a value", "{log: ready}", "{log: ready}, metrics: {url: 'http://127.0.0.1:1/m', gauges: [conns 5]}", "line 4: gauge \"conns 5\": want a name"},
+		{"two gauges in one", "{log: ready}", "{log: ready}, metrics: {url: 'http://127.0.0.1:1/m', gauges: [\"a 0\\nb\"]}", "want a name"},
+		{"a gauge with half a label", "{log: ready}", "{log: ready}, metrics: {url: 'http://127.0.0.1:1/m', gauges: ['conns{kind=']}", "gauge \"conns{kind=\": want a name"},
+		{"no gauge", "{log: ready}", "{log: ready}, metrics: {url: 'http://127.0.0.1:1/m', gauges: ['']}", "want a name"},
+		{"a gauge that is a comment", "{log: ready}", "{log: ready}, metrics: {url: 'http://127.0.0.1:1/m', gauges: ['# x']}", "want a name"},
+		{"a gauge twice", "{log: ready}", "{log: ready}, metrics: {url: 'http://127.0.0.1:1/m', gauges: [a, b, a]}", "client.metrics: gauge a is named twice"},
+		{"gauges from nowhere", "{log: ready}", "{log: ready}, metrics: {gauges: [a]}", "client.metrics: give both url and gauges"},
+		{"a page without gauges", "{log: ready}", "{log: ready}, metrics: {url: 'http://127.0.0.1:1/m'}", "client.metrics: give both"},
+		{"a page that is not http's", "{log: ready}", "{log: ready}, metrics: {url: '127.0.0.1:1/m', gauges: [a]}", "client.metrics: url is"},
+		{"a page of a template that is not there", "{log: ready}", "{log: ready}, metrics: {url: 'http://{{.Admin}}/m', gauges: [a]}", "Admin"},
 		{"fewer than no neighbours", "name: x", "name: x\nneighbours: -1", "neighbours is negative"},
 		{"less than no limit", "name: x", "name: x\nlimits: {visitors: -1}", "limits: one of them is negative"},
 		{"a limit of logins that no story can pass", "name: x", "name: x\nneighbours: 3\nlimits: {logins: 5}", "limits.logins is 5: a story brings one more, beside the two clients 4 neighbours"},
@@ -73,6 +84,21 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	if _, err := Load("/nowhere/x.yaml"); err == nil || !strings.Contains(err.Error(), "/nowhere/x.yaml") {
 		t.Errorf("error of a missing file is %v", err)
+	}
+}
+
+func TestGauges(t *testing.T) {
+	x, err := load(t, strings.Replace(good, "{log: ready}",
+		"{log: ready}, metrics: {url: 'http://{{.Client.Admin}}/m', gauges: [conns, 'conns{kind=\"tcp\",way=\"in\"}']}", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Gauge{
+		{Text: "conns", Name: "conns", Labels: map[string]string{}},
+		{Text: `conns{kind="tcp",way="in"}`, Name: "conns", Labels: map[string]string{"kind": "tcp", "way": "in"}},
+	}
+	if !reflect.DeepEqual(x.Client.Metrics.Gauges, want) || len(x.Server.Metrics.Gauges) != 0 {
+		t.Errorf("gauges are %+v", x.Client.Metrics)
 	}
 }
 
