@@ -105,29 +105,40 @@ func (w *World) VisitShort(n int, protocols ...load.Protocol) {
 	}
 }
 
-// Amid is the fault with visitors who come while it is on its way, one after the other, by
-// each protocol in turn, for a fault that takes a while to strike and brings its own
-// connections. Stage hears of each visit as it begins. The last has left when the fault is in force.
-func (w *World) Amid(f fault.Fault, stage func(name string)) fault.Fault {
+// Script is what visitors do one after the other. Each visit is small and whole, and says
+// each of its steps; a protocol that the target has no way for is passed over.
+type Script func(ctx context.Context, visit func(p load.Protocol, step func(string)) error) error
+
+// scriptSize is how many bytes each of its visits sends: its packets are few.
+const scriptSize = 1 << 10
+
+// Amid is the fault with a script that is played while it is on its way, from the
+// beginning again when it has ended or failed, for a fault that takes a while to strike and
+// brings its own connections. The last visitor has left when the fault is in force.
+func (w *World) Amid(f fault.Fault, script Script) fault.Fault {
 	w.t.Helper()
 	routes, err := w.deployment.Routes(target.Returning)
 	if err != nil {
 		w.abort(err)
 	}
-	protocols := w.protocols()
 	return amid{f, func(ctx context.Context) {
-		for i := 0; ctx.Err() == nil; i++ {
-			p := protocols[i%len(protocols)]
-			stage(string(p))
+		visit := func(p load.Protocol, step func(string)) error {
+			route, has := routes[string(p)]
+			if !has {
+				return nil
+			}
+			v := w.visitOf(p, route)
+			v.Size, v.Step = scriptSize, step
 			once, cancel := context.WithTimeout(ctx, visitTime)
-			err := load.Once(once, w.Lab.Visitor.DialContext, w.visitOf(p, routes[string(p)]))
-			cancel()
+			defer cancel()
+			err := load.Once(once, w.Lab.Visitor.DialContext, v)
 			if errors.Is(err, load.ErrCorrupt) {
 				w.round.outcome.Corrupt = fmt.Sprintf("a visitor that came before the fault got a wrong byte: %v", err)
 			}
-			if pause(ctx, poll) != nil {
-				return
-			}
+			return errors.Join(err, pause(ctx, poll))
+		}
+		for ctx.Err() == nil {
+			_ = script(ctx, visit) // nobody is served until the client is back
 		}
 	}}
 }

@@ -37,12 +37,19 @@ func newStay(ctx context.Context, c *Client) *stay {
 // to the server is closed.
 func (l *stay) run() (served bool, err error) {
 	defer l.stop(nil)
-	l.keeper(0)
+	l.tend(0)
 	l.keep.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.served, context.Cause(l.ctx)
 }
+
+// tend has a keeper for a slot. All of them, that of the first session too, are begun here,
+// and not in copies of this: whoever counts the client's goroutines by what they are cannot
+// tell a successor's from another.
+//
+//go:noinline
+func (l *stay) tend(slot uint8) { l.keep.Go(func() { l.keeper(slot) }) }
 
 // keeper has a session in its slot until the stay is over. The waits between
 // attempts are those of [Client.reconnect].
@@ -106,7 +113,7 @@ func (l *stay) session(slot uint8) (joined bool, err error) {
 		return false, err
 	}
 	s.metrics = l.c.metrics
-	s.successor = func() { l.keep.Go(func() { l.keeper(slot) }) }
+	s.successor = func() { l.tend(slot) }
 	l.enter(s, welcome)
 	why := s.run(l.ctx)
 	l.c.metrics.ended(why)
@@ -135,7 +142,7 @@ func (l *stay) enter(s *session, welcome wire.Welcome) {
 		l.served, l.key = true, welcome.Key
 		l.slots = make([]*session, min(c.cfg.Sessions, max(1, int(welcome.Most))))
 		for slot := 1; slot < len(l.slots); slot++ {
-			l.keep.Go(func() { l.keeper(uint8(slot)) })
+			l.tend(uint8(slot))
 		}
 	}
 	if old := l.slots[s.slot]; old != nil {

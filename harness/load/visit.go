@@ -29,6 +29,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,12 @@ type Visit struct {
 	Flow     Flow   // of bytes, after the first round
 	// Rate is what a visitor of a flood takes, in bytes a second; 0: all that comes.
 	Rate float64
+
+	// Size and Step are of whole visits only. Size is how many bytes are sent; 0: 16 KiB.
+	// Step hears of each step before it is taken, and may hold it back: "http"; "upgrade",
+	// "messages", "closing"; "tcp", "half-close".
+	Size int
+	Step func(step string)
 }
 
 // Flow is where bytes are in flight all the time.
@@ -95,7 +102,7 @@ const (
 	pace    = 20 * time.Millisecond // between two chunks
 	floor   = 32 << 10              // bytes in flight that a visitor tops up to
 	ceiling = 64 << 10              // bytes in flight above which it waits
-	whole   = 16 << 10              // bytes of one whole visit, each way
+	whole   = 16 << 10              // bytes of one whole visit, each way, if it does not say
 )
 
 // flows are all of them, with the one protocol that has it; "" for every one.
@@ -130,6 +137,19 @@ func (f Flow) letter() byte {
 	return 0
 }
 
+// steps are those of a whole visit: as it connects, sends, and ends; "" where the one
+// before goes on.
+var steps = map[Protocol][3]string{
+	HTTP: {"http"}, WebSocket: {"upgrade", "messages", "closing"}, TCP: {"tcp", "", "half-close"},
+}
+
+// step tells of the n-th step.
+func (v Visit) step(n int) {
+	if name := steps[v.Protocol][n]; name != "" && v.Step != nil {
+		v.Step(name)
+	}
+}
+
 // Whole is how many bytes of a whole visit are checked, both ways.
 const Whole = 2 * whole
 
@@ -141,6 +161,8 @@ func (v Visit) valid() error {
 		return fmt.Errorf("unknown flow %q", v.Flow)
 	case only != "" && only != v.Protocol:
 		return fmt.Errorf("flow %q is of %s only, not of %s", v.Flow, only, v.Protocol)
+	case v.Size < 0:
+		return fmt.Errorf("a visit cannot send %d bytes", v.Size)
 	case v.Rate < 0, v.Rate > 0 && v.Flow != Flood:
 		return fmt.Errorf("a visitor with flow %q takes no rate of %g", v.Flow, v.Rate)
 	}
@@ -177,22 +199,26 @@ func once(ctx context.Context, dial Dial, v Visit) error {
 	if err := v.valid(); err != nil {
 		return err
 	}
-	w, err := connect(ctx, dial, v, exchange{there: whole, more: whole})
+	size := cmp.Or(v.Size, whole)
+	v.step(0)
+	w, err := connect(ctx, dial, v, exchange{there: size, more: int64(size)})
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	check, back := newChecker(v.Seed), int64(whole)
+	check, back := newChecker(v.Seed), int64(size)
 	if v.Protocol == HTTP {
-		back += whole // the echo, then as much of the stream again
+		back *= 2 // the echo, then as much of the stream again
 	}
-	if err := w.send(newStream(v.Seed), whole); err != nil {
+	v.step(1)
+	if err := w.send(newStream(v.Seed), size); err != nil {
 		return because(ctx, w.classify(err, 0))
 	}
 	if err := w.receive(check, back); err != nil {
 		return because(ctx, err)
 	}
-	if err := w.finish(); err != nil {
+	v.step(2)
+	if err := w.finish(back); err != nil {
 		return because(ctx, fmt.Errorf("end: %w", w.classify(err, back)))
 	}
 	return w.disarm(ctx)

@@ -42,6 +42,9 @@ func open(ctx context.Context, dial Dial, v Visit) (*Visitor, error) {
 	if err := v.valid(); err != nil {
 		return nil, err
 	}
+	if v.Size != 0 || v.Step != nil {
+		return nil, errors.New("a visitor who stays has neither a size nor steps")
+	}
 	ask := exchange{there: first, hold: true, flow: v.Flow}
 	switch v.Flow {
 	case Both, Download, Stalled, Flood:

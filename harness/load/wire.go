@@ -109,8 +109,9 @@ func (w *wire) close() {
 	}
 }
 
-// finish ends the visit in the protocol's own words and waits for the far end's.
-func (w *wire) finish() error {
+// finish ends the visit, which has received so many bytes, in the protocol's own words and
+// waits for the far end's.
+func (w *wire) finish(received int64) error {
 	switch {
 	case w.socket != nil:
 		return w.socket.Close(websocket.StatusNormalClosure, "")
@@ -124,7 +125,7 @@ func (w *wire) finish() error {
 		return err
 	}
 	if n > 0 {
-		return &CorruptError{Offset: whole, Cause: fmt.Errorf("%d bytes more than were sent", n)}
+		return &CorruptError{Offset: received, Cause: fmt.Errorf("%d bytes more than were sent", n)}
 	}
 	return nil
 }

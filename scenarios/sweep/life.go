@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -35,6 +36,13 @@ type Stage struct {
 	At   time.Time
 	Name string
 }
+
+// Stages that a script names itself: the server has asked for a successor, and that has
+// logged in.
+const (
+	Recycle = "recycle"
+	Drain   = "drain"
+)
 
 // Router says how a capture names the router's ends, and where sessions go.
 type Router struct {
@@ -107,15 +115,17 @@ func stageAt(script []Stage, at time.Time) string {
 	return name
 }
 
-// The stages of a login, and the packet that carries the token.
+// The stages of a session that its packets tell; between the token and the end the script
+// does.
 const (
 	connect = "connect"
 	tls     = "TLS"
 	token   = "token"
 	logged  = ""
+	end     = "end"
 )
 
-// login follows one connection from its SYN until the token is answered.
+// login follows one connection from its SYN on.
 //
 //	client ---- SYN ---------------->
 //	       <--- SYN ACK -------------
@@ -123,10 +133,15 @@ const (
 //	       <--- ServerHello to Finished
 //	       ---- Finished, token ---->
 //	       <--- answer --------------
+//	         ... as the script says
+//	       <--- FIN -----------------
+//	       ---- ACK, FIN ----------->
+//	       <--- ACK -----------------
 type login struct {
 	life  Life
 	stage string
-	sent  int // packets with data of the client
+	heard bool // data of the server
+	done  bool // TLS, from the client's side
 }
 
 func (l *login) add(p Packet, tcp *layers.TCP, script string) {
@@ -143,33 +158,65 @@ func (l *login) add(p Packet, tcp *layers.TCP, script string) {
 	case p.Bytes == 0:
 		what = "ACK"
 	case l.stage == logged:
+	case p.Way == fault.ToServer && !l.heard: // two packets: a key share of ML-KEM is long
+		l.stage, what = tls, "ClientHello"
+	case p.Way == fault.ToServer && !l.done:
+		l.done, what = true, "Finished"
 	case p.Way == fault.ToServer:
-		l.sent++
-		switch l.sent {
-		case 1:
-			l.stage, what = tls, "ClientHello"
-		case 2:
-			what = "Finished"
-		default:
-			l.stage, what = token, "token"
-		}
+		l.stage, what = token, "token"
 	case l.stage == token:
 		what = "answer"
 	default:
-		what = "server's handshake"
+		l.heard, what = true, "server's handshake"
+	}
+	if what == "FIN" || what == "RST" {
+		l.stage = end
 	}
 	stage := cmp.Or(l.stage, script)
-	p.Event = fmt.Sprintf("%s: %s %s", stage, what, p.Way)
+	p.Event = event(stage, what, p.Way)
 	l.life = append(l.life, p)
 	if what == "answer" {
 		l.stage = logged
 	}
 }
 
-// Whole says whether the script was reached: a login was seen, and traffic behind it.
-func (l Life) Whole() bool {
-	at := slices.IndexFunc(l, func(p Packet) bool { return p.Event == tokenEvent })
-	return at >= 0 && at+margin < len(l)
+func event(stage, what string, way fault.Way) string {
+	return fmt.Sprintf("%s: %s %s", stage, what, way)
+}
+
+// LoggedIn says whether the token was answered.
+func (l Life) LoggedIn() bool { return l.has(event(token, "answer", fault.FromServer)) }
+
+// Over says whether both ends have closed the connection, in good order, and the last FIN
+// is acknowledged.
+func (l Life) Over() bool {
+	return l.has(event(end, "FIN", fault.ToServer)) && l.has(event(end, "FIN", fault.FromServer)) &&
+		strings.HasPrefix(l[len(l)-1].Event, end+": ACK")
+}
+
+func (l Life) has(event string) bool {
+	return slices.ContainsFunc(l, func(p Packet) bool { return p.Event == event })
+}
+
+// Stages are those that a life has gone through, as they come.
+func (l Life) Stages() []string {
+	var all []string
+	for _, p := range l {
+		stage, _, _ := strings.Cut(p.Event, ":")
+		if !slices.Contains(all, stage) {
+			all = append(all, stage)
+		}
+	}
+	return all
+}
+
+// swept are the stages of a whole life.
+var swept = []string{connect, tls, token, "http", "upgrade", "messages", "closing", "tcp", "half-close", Recycle, Drain, end}
+
+// Lacks are the stages that a life has not gone through.
+func (l Life) Lacks() []string {
+	has := l.Stages()
+	return slices.DeleteFunc(slices.Clone(swept), func(s string) bool { return slices.Contains(has, s) })
 }
 
 // Events are the different ones of a life, as they come.
@@ -202,8 +249,8 @@ func (l Life) Class(n int, way fault.Way) record.Class {
 }
 
 var (
-	tokenEvent     = fmt.Sprintf("%s: token %s", token, fault.ToServer)
-	handshakeEvent = fmt.Sprintf("%s: server's handshake %s", tls, fault.FromServer)
+	tokenEvent     = event(token, "token", fault.ToServer)
+	handshakeEvent = event(tls, "server's handshake", fault.FromServer)
 )
 
 // Hit is the packet that was dropped first, of all connections: the first that comes

@@ -24,8 +24,9 @@ func lived(t *testing.T) Life {
 		{fault.ToServer, layers.TCP{SYN: true}, 0},
 		{fault.FromServer, layers.TCP{SYN: true, ACK: true}, 0},
 		{fault.ToServer, layers.TCP{ACK: true}, 0},
-		{fault.ToServer, layers.TCP{ACK: true}, 300},
+		{fault.ToServer, layers.TCP{ACK: true}, 1448},
 		{fault.FromServer, layers.TCP{ACK: true}, 0},
+		{fault.ToServer, layers.TCP{ACK: true}, 30},
 		{fault.FromServer, layers.TCP{ACK: true}, 900},
 		{fault.ToServer, layers.TCP{ACK: true}, 0},
 		{fault.ToServer, layers.TCP{ACK: true}, 80},
@@ -33,6 +34,8 @@ func lived(t *testing.T) Life {
 		{fault.FromServer, layers.TCP{ACK: true}, 40},
 		{fault.ToServer, layers.TCP{ACK: true}, 50},
 		{fault.FromServer, layers.TCP{FIN: true, ACK: true}, 0},
+		{fault.ToServer, layers.TCP{FIN: true, ACK: true}, 0},
+		{fault.FromServer, layers.TCP{ACK: true}, 0},
 	} {
 		at = at.Add(time.Millisecond)
 		l.add(Packet{At: at, Way: p.way, Bytes: p.bytes}, &p.tcp, "http")
@@ -45,14 +48,37 @@ func TestEventsOfALogin(t *testing.T) {
 		"connect: SYN to the server", "connect: SYN ACK from the server", "connect: ACK to the server",
 		"TLS: ClientHello to the server", "TLS: ACK from the server", "TLS: server's handshake from the server",
 		"TLS: ACK to the server", "TLS: Finished to the server", "token: token to the server",
-		"token: answer from the server", "http: data to the server", "http: FIN from the server",
+		"token: answer from the server", "http: data to the server",
+		"end: FIN from the server", "end: FIN to the server", "end: ACK from the server",
 	}
 	if got := lived(t).Events(); !slices.Equal(got, want) {
 		t.Errorf("events\n%q, want\n%q", got, want)
 	}
 }
 
-// The token is packet 9, the server's handshake packet 6.
+func TestOver(t *testing.T) {
+	life := lived(t)
+	for n := range life {
+		if life[:n].Over() {
+			t.Errorf("over after %d packets of %d", n, len(life))
+		}
+		if got, want := life[:n].LoggedIn(), n > 10; got != want {
+			t.Errorf("after %d packets: logged in %v, want %v", n, got, want)
+		}
+	}
+	if !life.Over() {
+		t.Error("not over after the last FIN is acknowledged")
+	}
+}
+
+func TestLacks(t *testing.T) {
+	want := []string{"upgrade", "messages", "closing", "tcp", "half-close", "recycle", "drain"}
+	if got := lived(t).Lacks(); !slices.Equal(got, want) {
+		t.Errorf("lacks %q, want %q", got, want)
+	}
+}
+
+// The token is packet 10, the server's handshake packet 7.
 func TestClass(t *testing.T) {
 	for _, c := range []struct {
 		after int
@@ -60,11 +86,11 @@ func TestClass(t *testing.T) {
 		want  record.Class
 	}{
 		{1, fault.BothWays, record.Unfinished},
-		{6, fault.ToServer, record.Unfinished},
-		{7, fault.ToServer, ""}, // another life may be two packets shorter
-		{9, fault.BothWays, ""},
-		{3, fault.FromServer, record.Unfinished},
-		{4, fault.FromServer, ""},
+		{7, fault.ToServer, record.Unfinished},
+		{8, fault.ToServer, ""}, // another life may be two packets shorter
+		{10, fault.BothWays, ""},
+		{4, fault.FromServer, record.Unfinished},
+		{5, fault.FromServer, ""},
 	} {
 		if got := lived(t).Class(c.after, c.way); got != c.want {
 			t.Errorf("after packet %d %s: class %q, want %q", c.after, c.way, got, c.want)
@@ -85,9 +111,9 @@ func TestHit(t *testing.T) {
 	}{
 		{3, fault.BothWays, "TLS: ClientHello to the server"},
 		{3, fault.FromServer, "TLS: ACK from the server"},
-		{8, fault.ToServer, "token: token to the server"},
-		{12, fault.BothWays, ""},
-		{11, fault.ToServer, ""},
+		{9, fault.ToServer, "token: token to the server"},
+		{15, fault.BothWays, ""},
+		{14, fault.ToServer, ""},
 	} {
 		hit, ok := Hit([]Life{later, life}, c.after, c.way)
 		if ok != (c.want != "") || hit.Event != c.want || ok && hit.At.Nanosecond()%1e6 != 0 {
@@ -99,8 +125,8 @@ func TestHit(t *testing.T) {
 func TestCutsAreStored(t *testing.T) {
 	dir := t.TempDir()
 	cuts := lived(t).Cuts()
-	if len(cuts) != 3*10 {
-		t.Errorf("%d cuts, want 30: after each packet but the first and the last, three ways", len(cuts))
+	if len(cuts) != 3*13 {
+		t.Errorf("%d cuts, want 39: after each packet but the first and the last, three ways", len(cuts))
 	}
 	for i := range cuts {
 		cuts[i].Event = cuts[i].Name()
