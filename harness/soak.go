@@ -20,7 +20,8 @@ import (
 // Soak runs cycles on the World's one long-lived server until d is over: visitors,
 // idle or busy, a fault drawn from the suite's seed, the window, the verdict, the
 // heal, service back, and a reading of each process at rest. It prints a line a cycle,
-// goes on after a bad one, and fails at the end if any was not PASS. Soaks that run side
+// goes on after a bad one, and fails at the end if any was not PASS. A flap that says not
+// how long is as long as every detector outlives. Soaks that run side
 // by side are numbered by lab, from 1: each draws faults of its own, and its series are
 // of its own server.
 //
@@ -65,6 +66,12 @@ func (w *World) Soak(d time.Duration, lab, visitors int, faults ...fault.Fault) 
 		}
 	}
 	say.line("soak: %s", s.observed())
+	if s.starved > 0 {
+		say.line("soak: %d of %d cycles are left out: the machine itself stood still", s.starved, s.cycle)
+	}
+	if leak.TooManyStarved(s.starved, s.cycle) {
+		s.bad[record.Inconclusive] += s.starved
+	}
 	if len(s.bad) > 0 {
 		w.t.Fatalf("soak: %v of the cycles; report: %s", s.bad, w.suite.reportPath())
 	}
@@ -90,7 +97,7 @@ func (s *soak) run(bouts []bout) {
 	}
 	b := bouts[s.draw.IntN(len(bouts))]
 	w.visit(s.visitors, b.flow(), nil)
-	w.Inject(b.fault)
+	w.Inject(w.sized(b.fault))
 	w.Settle()
 	w.Heal()
 	w.ExpectService()
@@ -115,6 +122,16 @@ func (b bout) flow() load.Flow {
 		return load.Both
 	}
 	return load.Idle
+}
+
+// sized gives a flap without a length the longest that every detector outlives, with the
+// traffic that is there.
+func (w *World) sized(f fault.Fault) fault.Fault {
+	if flap, ok := f.(fault.Flap); ok && flap.For == 0 {
+		flap.For = w.ShortOutage()
+		return flap
+	}
+	return f
 }
 
 // bouts are the faults, idle and busy, that this target has a window for, and why the
@@ -207,7 +224,10 @@ func (w *World) read(j record.Judgement, t *tally) {
 		t.exposures += j.Exposures
 		t.faults += j.FaultEvents
 	}
-	if j.Verdict != record.Pass {
+	switch {
+	case j.Starved:
+		t.starved++
+	case j.Verdict != record.Pass:
 		t.bad[j.Verdict]++
 	}
 }

@@ -17,6 +17,7 @@ type tally struct {
 	readings          []record.Event
 	end               time.Time
 	cycle             int // the last one
+	starved           int // cycles that the machine stood still in
 
 	profile               []byte // of the server's heap, after the cycle profiled
 	profiled, profiledPID int

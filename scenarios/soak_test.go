@@ -36,7 +36,7 @@ var _ = Describe("Soak", Label("soak"), func() {
 			fault.Unplug{At: lab.AtOrigin},
 			fault.ExpireNAT{Silent: true},
 			fault.ExpireNAT{},
-			fault.Flap{At: lab.AtClient, For: w.ShortOutage()},
+			fault.Flap{At: lab.AtClient},
 			fault.Kill{Role: "server"}, // in a block of its own
 		)
 	}

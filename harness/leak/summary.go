@@ -2,7 +2,9 @@ package leak
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/halfopen/halfopen/harness/record"
 )
@@ -36,6 +38,7 @@ func Summarize(events []record.Event) record.Summary {
 		bySpec[id] = v
 	}
 	names := map[string]string{}
+	starved := map[string][]*record.Judgement{} // cycles of a soak, by spec
 	for _, e := range events {
 		switch {
 		case e.Run != nil:
@@ -43,6 +46,11 @@ func Summarize(events []record.Event) record.Summary {
 			required = e.Run.Require
 		case e.Verdict != nil:
 			v := e.Verdict
+			cycles[e.Spec] = max(cycles[e.Spec], e.Cycle)
+			if e.Cycle > 0 && v.Starved {
+				starved[e.Spec] = append(starved[e.Spec], v)
+				continue
+			}
 			count(e.Spec, v.Verdict)
 			counted := *v
 			if v.Verdict == record.Skipped || v.Verdict == record.Inconclusive {
@@ -54,10 +62,6 @@ func Summarize(events []record.Event) record.Summary {
 				s.Exposures -= judged[at].Exposures
 				s.FaultEvents -= judged[at].FaultEvents
 				judged[at] = counted
-			}
-			if e.Cycle > cycles[e.Spec] {
-				s.Cycles += e.Cycle - cycles[e.Spec]
-				cycles[e.Spec] = e.Cycle
 			}
 			if first == nil || order[v.Verdict] > order[first.Verdict] {
 				first = v
@@ -77,6 +81,22 @@ func Summarize(events []record.Event) record.Summary {
 			s.Interrupted = s.Interrupted || e.Finish.Reason == "interrupted"
 		}
 	}
+	left := 0
+	for _, id := range slices.Sorted(maps.Keys(starved)) {
+		n := len(starved[id])
+		left += n
+		if !TooManyStarved(n, cycles[id]) {
+			continue
+		}
+		count(id, record.Inconclusive)
+		if first == nil || order[record.Inconclusive] > order[first.Verdict] {
+			first = &record.Judgement{Verdict: record.Inconclusive, Reason: fmt.Sprintf(
+				"the machine itself stood still in %d of %d cycles, more than a tenth; the first: %s", n, cycles[id], starved[id][0].Reason)}
+		}
+	}
+	for _, n := range cycles {
+		s.Cycles += n
+	}
 	for _, id := range seen {
 		s.Specs[bySpec[id]]++
 	}
@@ -88,7 +108,10 @@ func Summarize(events []record.Event) record.Summary {
 		s.Verdict = Worst(s.Verdict, record.Inconclusive)
 	}
 	// A bound is what a clean count gives.
-	s.Statements = Statements(events, order[s.Verdict] < order[record.Late] && failedCheck == "", s.Exposures, s.FaultEvents)
+	if left > 0 {
+		s.Statements = []record.Statement{{Resource: "cycles", Text: fmt.Sprintf("%d of %d cycles are left out: the machine itself stood still", left, s.Cycles)}}
+	}
+	s.Statements = append(s.Statements, Statements(events, order[s.Verdict] < order[record.Late] && failedCheck == "", s.Exposures, s.FaultEvents)...)
 	trend, some := Decides(s.Statements)
 	if some = some && order[trend.Verdict] > order[s.Verdict]; some {
 		s.Verdict = trend.Verdict
@@ -118,6 +141,11 @@ func Summarize(events []record.Event) record.Summary {
 	}
 	return s
 }
+
+// TooManyStarved says whether a soak is INCONCLUSIVE because the machine itself stood still
+// in so many of its cycles: more than a tenth. Fewer are left out: they are no part of a
+// bound, and what they left behind, the next ones see.
+func TooManyStarved(starved, cycles int) bool { return 10*starved > cycles }
 
 // unexplained says whether a spec ended otherwise than its verdict tells: it failed, timed
 // out or panicked without one, or after a PASS. One that was interrupted was stopped by

@@ -66,6 +66,34 @@ func TestSummarize(t *testing.T) {
 	if s.Specs[record.Leak] != 1 || s.Specs[record.Pass] != 1 {
 		t.Errorf("specs are %v: a soak counts once, with its worst cycle", s.Specs)
 	}
+	// One cycle in ten may be starved: it is left out, and said to be. More are too many.
+	starve := func(events []record.Event, cycle int) []record.Event {
+		e := verdict("3-1", cycle, record.Inconclusive, 24)
+		e.Verdict.Starved = true
+		return append(slices.Clone(events), e)
+	}
+	ten := slices.Clone(clean)
+	for cycle := 3; cycle < 10; cycle++ {
+		ten = append(ten, verdict("3-1", cycle, record.Pass, 24))
+	}
+	ten = starve(ten, 10)
+	s = Summarize(ten)
+	if s.Verdict != record.Pass || s.Exposures != 24+9*24 || s.Cycles != 10 || s.Specs[record.Pass] != 2 || s.Statements[0].Text != "1 of 10 cycles are left out: the machine itself stood still" {
+		t.Errorf("summary with a starved cycle is %+v", s)
+	}
+	s = Summarize(starve(ten, 11))
+	if s.Verdict != record.Inconclusive || s.ExitCode != 3 || s.Specs[record.Inconclusive] != 1 || !strings.HasPrefix(s.Reason, "the machine itself stood still in 2 of 11 cycles, more than a tenth; the first: because of 3-1") {
+		t.Errorf("summary with two starved cycles is %+v", s)
+	}
+	if s = Summarize(append(ten, verdict("3-1", 11, record.Leak, 24))); s.Verdict != record.Leak {
+		t.Errorf("a leak beside a starved cycle: %s", s.Verdict)
+	}
+	// A story that is starved has no other cycle that speaks for it.
+	story := verdict("5-1", 0, record.Inconclusive, 24)
+	story.Verdict.Starved = true
+	if s = Summarize(append(slices.Clone(clean), story)); s.Verdict != record.Inconclusive {
+		t.Errorf("a starved story: %s", s.Verdict)
+	}
 	// What was not judged excludes nothing.
 	s = Summarize([]record.Event{verdict("1-1", 0, record.Inconclusive, 24)})
 	if s.Verdict != record.Inconclusive || s.Exposures != 0 || len(s.Bounds) != 0 {

@@ -31,6 +31,8 @@ type Judgement struct {
 	// Exposures and FaultEvents are what this judgement rests on.
 	Exposures   int `json:"exposures"`
 	FaultEvents int `json:"fault_events"`
+	// Starved says that it is INCONCLUSIVE on a machine that stood still.
+	Starved bool `json:"starved,omitempty"`
 	// Returned is after how many seconds from the fault the last exposed thing
 	// was gone; -1 if it never was.
 	Returned float64 `json:"returned"`
