@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"time"
 
 	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/record"
@@ -18,6 +19,14 @@ func (w *World) Guest(ctx context.Context, c target.ClientValues) (*target.Insta
 
 // Limits are what the target refuses more of.
 func (w *World) Limits() target.Limits { return w.suite.Target.Limits }
+
+// Handshake is how long the target lets somebody be silent who has not said what they want;
+// 0 if for ever.
+func (w *World) Handshake() time.Duration { return seconds(w.suite.Settings.Handshake) }
+
+// Waited is for how long this machine has let threads wait since snapshot E: what a deed saw
+// late by so much blames nobody.
+func (w *World) Waited() time.Duration { return seconds(w.waited()) }
 
 // Route is how visitors reach the returning client by a protocol; ok is false if the target
 // has no way for it.
