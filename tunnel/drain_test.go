@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -68,6 +69,23 @@ func TestRecycling(t *testing.T) {
 		t.Error("the login ended")
 	}
 	metric(t, w.server.AdminAddr(), "tunnel_logins 1")
+}
+
+// A session that is to be replaced dies before its successor is there: its client logs in
+// anew, and does not wait for what becomes of the successor.
+func TestDeathBeforeTheSuccessor(t *testing.T) {
+	w := newWorld(t, nil)
+	r := newRelay(t, w.server.Addr())
+	c := w.client("127.0.0.1:9", func(c *ClientConfig) { c.Server, c.Handshake = r.address, hung })
+	r.silence(true) // the successor's handshake hangs
+	s := c.session(0)
+	s.mu.Lock()
+	s.toldLocked(wire.Replace)
+	s.mu.Unlock()
+	s.end(cause{byHeartbeat, errors.New("no frame")})
+	eventually(t, "the stay is over", func() bool { return c.log.has("msg=reconnect") })
+	r.silence(false)
+	eventually(t, "logged in again", func() bool { n := c.session(0); return n != nil && n != s })
 }
 
 // At the drain deadline those without a request under way are reset, and only

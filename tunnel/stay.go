@@ -125,6 +125,9 @@ func (l *stay) session(slot uint8) (joined bool, err error) {
 	l.c.log.Info("logout", "session", s.id, "after", time.Since(s.born).Round(time.Millisecond),
 		"detector", why.detector, "reason", why.err)
 	if s.replaced() {
+		if !why.orderly() {
+			l.lost(why) // who did not live to see its successor: that has no login to join
+		}
 		return true, errReplaced
 	}
 	return true, why
