@@ -309,7 +309,5 @@ func (w *World) skip(reason string) {
 	if expected, told := w.suite.Target.ExpectsSkip(w.name); told && !expected {
 		w.abort(fmt.Errorf("skipped, which the target's file does not expect: %s", reason))
 	}
-	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{Verdict: record.Skipped, Reason: reason, Returned: -1}})
-	w.round.judged, w.round.verdict = true, record.Skipped
-	w.t.Skipf("%s: %s", record.Skipped, reason)
+	w.lacks(reason)
 }

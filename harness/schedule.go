@@ -100,7 +100,9 @@ func (w *World) Play(s fault.Schedule) {
 func (w *World) lacks(what string) {
 	w.t.Helper()
 	w.emit(record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{Verdict: record.Skipped, Reason: what, Returned: -1}})
-	w.round.judged, w.round.verdict = true, record.Skipped
+	if w.round != nil {
+		w.round.judged, w.round.verdict = true, record.Skipped
+	}
 	w.t.Skipf("%s: %s", record.Skipped, what)
 }
 

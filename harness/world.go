@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -85,12 +86,18 @@ func newWorld(ctx context.Context, t T, suite *Suite, spec record.Spec, id strin
 	l, err := topology()
 	if err != nil {
 		w.emit(record.Event{Kind: record.KindBegin, Begin: &spec})
+		if errors.Is(err, errors.ErrUnsupported) {
+			w.lacks(err.Error())
+		}
 		w.abort(err)
 	}
 	w.Lab = l
 	spec.Topology = l.Drawing
 	w.emit(record.Event{Kind: record.KindBegin, Begin: &spec})
 	t.Cleanup(w.close)
+	if l.Speaks6() && !suite.Target.IPv6 {
+		w.skip(fmt.Sprintf("the story is told over IPv6: the file of target %s does not say that it speaks it", suite.Target.Name))
+	}
 	if err := w.evidence.watch(l); err != nil {
 		w.abort(err)
 	}
@@ -120,11 +127,11 @@ func (w *World) start(ctx context.Context) error {
 		return err
 	}
 	w.deployment.KeyLog = w.evidence.mode == EvidenceFull
-	web, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf(":%d", target.OriginHTTP)) // each client comes by a cable of its own
+	web, err := w.Lab.Origin.Listen(ctx, netip.AddrPortFrom(w.Lab.AnyIP(), target.OriginHTTP).String()) // each client comes by a cable of its own
 	if err != nil {
 		return fmt.Errorf("start origin: %w", err)
 	}
-	raw, err := w.Lab.Origin.Listen(ctx, fmt.Sprintf(":%d", target.OriginTCP))
+	raw, err := w.Lab.Origin.Listen(ctx, netip.AddrPortFrom(w.Lab.AnyIP(), target.OriginTCP).String())
 	if err != nil {
 		return errors.Join(fmt.Errorf("start origin: %w", err), web.Close())
 	}

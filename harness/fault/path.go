@@ -64,9 +64,6 @@ func (h Blackhole) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, erro
 // dies of its first full segment. It bites with data in flight only.
 type MTUBlackhole struct{}
 
-// smallMTU is the largest packet that passes: RFC 791 asks every host to take it.
-const smallMTU = 576
-
 // Describe implements Fault.
 func (MTUBlackhole) Describe() record.Fault {
 	return record.Fault{Name: "MTU black hole", Place: "router", Class: record.Silent}
@@ -75,11 +72,12 @@ func (MTUBlackhole) Describe() record.Fault {
 // Inject implements Fault. It returns when the first packet was dropped.
 func (MTUBlackhole) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error) {
 	return onRouter(on, "MTU black hole", func(_ *lab.NAT, b *barrier) (Witness, error) {
-		large := []string{"-m", "length", "--length", strconv.Itoa(smallMTU+1) + ":65535", "-j", "DROP"}
+		small := on.SmallestMTU()
+		large := []string{"-m", "length", "--length", strconv.Itoa(small+1) + ":65535", "-j", "DROP"}
 		if err := b.add("filter", "FORWARD", large...); err != nil {
 			return nil, err
 		}
-		return b.witness(fmt.Sprintf("of more than %d bytes dropped", smallMTU)),
+		return b.witness(fmt.Sprintf("of more than %d bytes dropped", small)),
 			b.met(ctx, 5*time.Second, "nobody has sent a large packet for 5 s: it needs data in flight")
 	})
 }

@@ -54,7 +54,7 @@ func TestMTUBlackhole(t *testing.T) {
 	if err := client.SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := client.Read(make([]byte, 4<<10)); err == nil && n > smallMTU {
+	if n, err := client.Read(make([]byte, 4<<10)); err == nil && n > l.SmallestMTU() {
 		t.Errorf("a large packet passes: %d bytes", n)
 	}
 	healTwice(t, heal)

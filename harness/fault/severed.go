@@ -104,6 +104,9 @@ func (a LoseAddress) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("lose address: %w", err)
 	}
+	if on.Speaks6() {
+		return nil, nil, fmt.Errorf("lose address of %s: a host goes on sending from an IPv6 address that it has lost, so its peers hear it: %w", end, errors.ErrUnsupported)
+	}
 	var next netip.Addr // none
 	if a.Moves {
 		next = end.Neighbour(moved)

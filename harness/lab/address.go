@@ -27,7 +27,7 @@ func (e *End) Unroute() (back func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	routes, err := e.Host.links.RouteList(link, netlink.FAMILY_V4)
+	routes, err := e.Host.links.RouteList(link, e.Host.family.netlink)
 	if err != nil {
 		return nil, fmt.Errorf("list routes by %s: %w", e, err)
 	}
@@ -77,7 +77,7 @@ func (h *Host) Reaches(ip netip.Addr) (bool, error) {
 
 // Has says whether the host has this address.
 func (h *Host) Has(ip netip.Addr) (bool, error) {
-	all, err := h.links.AddrList(nil, netlink.FAMILY_V4)
+	all, err := h.links.AddrList(nil, h.family.netlink)
 	if err != nil {
 		return false, fmt.Errorf("list addresses of host %s: %w", h.Name, err)
 	}
@@ -97,7 +97,7 @@ func (e *End) Readdress(ip netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	old, err := e.Host.links.AddrList(link, netlink.FAMILY_V4)
+	old, err := e.Host.links.AddrList(link, e.Host.family.netlink)
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", e, err)
 	}
@@ -110,15 +110,16 @@ func (e *End) Readdress(ip netip.Addr) error {
 		return nil
 	}
 	network := netip.PrefixFrom(ip, e.Addr.Bits())
-	if err := e.Host.links.AddrAdd(link, &netlink.Addr{IPNet: ipNet(network)}); err != nil {
+	if err := e.Host.links.AddrAdd(link, e.Host.family.address(network)); err != nil {
 		return fmt.Errorf("add address %s: %w", network, err)
 	}
 	return e.routesBack()
 }
 
-// Neighbour is the address of the end's network (a /24 with IPv4) that ends in n.
+// Neighbour is the address of the end's network that ends in n.
 func (e *End) Neighbour(n byte) netip.Addr {
-	bytes := e.IP().As4()
-	bytes[3] = n
-	return netip.AddrFrom4(bytes)
+	bytes := e.IP().AsSlice()
+	bytes[len(bytes)-1] = n
+	ip, _ := netip.AddrFromSlice(bytes) // as long as it was
+	return ip
 }

@@ -11,19 +11,27 @@ import (
 	"github.com/coreos/go-iptables/iptables"
 )
 
-// findIptables looks for the program once; its version decides its options.
-var findIptables = sync.OnceValues(func() (*iptables.IPTables, error) {
-	ipt, err := iptables.New()
+// findIptables looks for the program of each family once; its version decides its options.
+var findIptables = map[iptables.Protocol]func() (*iptables.IPTables, error){
+	iptables.ProtocolIPv4: sync.OnceValues(func() (*iptables.IPTables, error) { return lookIptables(&overIPv4) }),
+	iptables.ProtocolIPv6: sync.OnceValues(func() (*iptables.IPTables, error) { return lookIptables(&overIPv6) }),
+}
+
+func lookIptables(f *family) (*iptables.IPTables, error) {
+	ipt, err := iptables.NewWithProtocol(f.iptables)
 	if err != nil {
-		return nil, &Refusal{What: "find iptables", Err: err, Help: "install it: sudo apt-get install iptables"}
+		return nil, &Refusal{What: "find " + f.programs, Err: err, Help: "install it: sudo apt-get install iptables"}
 	}
 	return ipt, nil
-})
+}
+
+// iptables is the program of the host's family.
+func (h *Host) iptables() (*iptables.IPTables, error) { return findIptables[h.family.iptables]() }
 
 // Rule appends ("-A"), inserts first ("-I") or deletes ("-D") one iptables rule on
 // the host.
 func (h *Host) Rule(op, table, chain string, rule ...string) error {
-	ipt, err := findIptables()
+	ipt, err := h.iptables()
 	if err != nil {
 		return err
 	}
@@ -39,7 +47,7 @@ func (h *Host) Rule(op, table, chain string, rule ...string) error {
 		return fmt.Errorf("no such operation: %s", op)
 	})
 	if err != nil {
-		return refused(fmt.Sprintf("iptables %s %s on host %s", op, chain, h.Name), err)
+		return refused(fmt.Sprintf("%s %s %s on host %s", h.family.programs, op, chain, h.Name), err)
 	}
 	return nil
 }
@@ -68,7 +76,7 @@ type counter struct {
 
 // counters are those of a chain's rules, in their order.
 func (h *Host) counters(table, chain string) ([]counter, error) {
-	ipt, err := findIptables()
+	ipt, err := h.iptables()
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +113,7 @@ func (h *Host) counters(table, chain string) ([]counter, error) {
 
 // HasRule says whether the host has that iptables rule.
 func (h *Host) HasRule(table, chain string, rule ...string) (bool, error) {
-	ipt, err := findIptables()
+	ipt, err := h.iptables()
 	if err != nil {
 		return false, err
 	}
@@ -123,7 +131,7 @@ func (h *Host) HasRule(table, chain string, rule ...string) (bool, error) {
 // Marked finds the rules in a table's chain whose comment is mark: how many there
 // are, and the sum of their packet counters.
 func (h *Host) Marked(table, chain, mark string) (rules int, hits uint64, err error) {
-	ipt, err := findIptables()
+	ipt, err := h.iptables()
 	if err != nil {
 		return 0, 0, err
 	}

@@ -26,6 +26,7 @@ var ErrClosed = errors.New("host is closed")
 type Host struct {
 	Name string
 
+	family *family
 	ns     netns.NsHandle
 	links  *netlink.Handle // rtnetlink inside the host
 	work   chan func()
@@ -37,8 +38,8 @@ type Host struct {
 }
 
 // newHost makes a host with nothing but a loopback.
-func newHost(name string) (*Host, error) {
-	h := &Host{Name: name, work: make(chan func()), closed: make(chan struct{})}
+func newHost(name string, speaks *family) (*Host, error) {
+	h := &Host{Name: name, family: speaks, work: make(chan func()), closed: make(chan struct{})}
 	ready := make(chan error, 1)
 	go h.run(ready)
 	if err := <-ready; err != nil {
@@ -75,8 +76,7 @@ func (h *Host) run(ready chan<- error) {
 	}
 }
 
-// start brings the loopback up and turns IPv6 off: its duplicate address
-// detection would disturb packet counters until a lab asks for IPv6.
+// start brings the loopback up and prepares the host for its family of addresses.
 func (h *Host) start() error {
 	links, err := h.netlink(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -90,8 +90,16 @@ func (h *Host) start() error {
 	if err := links.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("set loopback up: %w", err)
 	}
-	if _, err := os.Stat("/proc/sys/net/ipv6"); err == nil {
-		return h.Sysctl("net.ipv6.conf.all.disable_ipv6", "1")
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+		if h.family == &overIPv6 {
+			return &Refusal{What: "IPv6", Err: errors.ErrUnsupported, Help: "this kernel has none, or was started with ipv6.disable=1"}
+		}
+		return nil
+	}
+	for i := 0; i+1 < len(h.family.sysctls); i += 2 {
+		if err := h.Sysctl(h.family.sysctls[i], h.family.sysctls[i+1]); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -29,24 +29,30 @@ type End struct {
 // IP is the end's address.
 func (e *End) IP() netip.Addr { return e.Addr.Addr() }
 
-// connect puts a cable between a and b, gives the ends the first two addresses
-// of network, and brings both up.
-func connect(a, b *Host, network netip.Prefix) (*Link, error) {
-	first := network.Masked().Addr().Next()
+// connect puts a lab's n-th cable between a and b, gives the ends the first two addresses
+// of its network, and brings both up.
+func connect(a, b *Host, n byte) (*Link, error) {
+	network := a.family.network(n)
+	first := network.Addr().Next()
 	l := &Link{
 		A: &End{Host: a, Name: b.Name, Addr: netip.PrefixFrom(first, network.Bits())},
 		B: &End{Host: b, Name: a.Name, Addr: netip.PrefixFrom(first.Next(), network.Bits())},
 	}
 	l.A.Peer, l.B.Peer, l.A.Link, l.B.Link = l.B, l.A, l, l
-	if err := l.lay(); err != nil {
+	if err := l.lay(1000 + int(n)); err != nil {
 		return nil, fmt.Errorf("connect %s and %s: %w", a.Name, b.Name, err)
 	}
 	return l, nil
 }
 
-func (l *Link) lay() error {
+// lay makes the pair, with a number for the first end: the other takes a low one by itself.
+// A kernel that sees one number at both ends takes the interface for a plain one, and may
+// tell IPv6 a second late that it has a carrier (net/core/link_watch.c,
+// linkwatch_urgent_event).
+func (l *Link) lay(index int) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = l.A.Name
+	attrs.Index = index
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: l.B.Name, PeerNamespace: netlink.NsFd(l.B.Host.ns)}
 	if err := l.A.Host.links.LinkAdd(veth); err != nil {
 		return refused("new veth pair", err)
@@ -57,7 +63,12 @@ func (l *Link) lay() error {
 			return fmt.Errorf("find interface: %w", err)
 		}
 		e.index = link.Attrs().Index
-		if err := e.Host.links.AddrAdd(link, &netlink.Addr{IPNet: ipNet(e.Addr)}); err != nil {
+		for i := 0; i+1 < len(e.Host.family.cables); i += 2 {
+			if err := e.Host.Sysctl(fmt.Sprintf(e.Host.family.cables[i], e.Name), e.Host.family.cables[i+1]); err != nil {
+				return err
+			}
+		}
+		if err := e.Host.links.AddrAdd(link, e.Host.family.address(e.Addr)); err != nil {
 			return fmt.Errorf("add address %s: %w", e.Addr, err)
 		}
 		if err := e.Host.links.LinkSetUp(link); err != nil {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/net/icmp"
-	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,7 +52,7 @@ func (e *End) ping(ctx context.Context, n int, pause time.Duration) (Echoes, err
 	}
 	var conn *icmp.PacketConn
 	err := e.Host.visit(func() (err error) {
-		conn, err = icmp.ListenPacket("udp4", e.IP().String())
+		conn, err = icmp.ListenPacket(e.Host.family.ping.network, e.IP().String())
 		return err
 	})
 	if err != nil {
@@ -84,12 +83,12 @@ func (e *End) ping(ctx context.Context, n int, pause time.Duration) (Echoes, err
 		if err != nil {
 			return got, errors.Join(err, <-failed)
 		}
-		m, err := icmp.ParseMessage(ipv4.ICMPTypeEchoReply.Protocol(), buf[:size])
+		m, err := icmp.ParseMessage(e.Host.family.ping.protocol, buf[:size])
 		if err != nil {
 			return got, errors.Join(err, <-failed)
 		}
 		echo, ok := m.Body.(*icmp.Echo)
-		if !ok || m.Type != ipv4.ICMPTypeEchoReply || echo.Seq >= n || len(echo.Data) != 8 {
+		if !ok || m.Type != e.Host.family.ping.reply || echo.Seq >= n || len(echo.Data) != 8 {
 			continue
 		}
 		if seen[echo.Seq]++; seen[echo.Seq] > 1 {
@@ -115,7 +114,7 @@ func (e *End) sendPings(ctx context.Context, conn *icmp.PacketConn, begin time.T
 			return err
 		}
 		now := binary.BigEndian.AppendUint64(nil, uint64(time.Since(begin)))
-		m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{Seq: i, Data: now}}
+		m := icmp.Message{Type: e.Host.family.ping.request, Body: &icmp.Echo{Seq: i, Data: now}}
 		text, err := m.Marshal(nil)
 		if err != nil {
 			return err

@@ -19,7 +19,7 @@ type NAT struct {
 // host has rules of its own: the machine's firewall is never touched.
 func masquerade(h *Host, outer, inner *End, flags ...string) (*NAT, error) {
 	n := &NAT{Host: h, Outer: outer, Inner: inner}
-	if err := h.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
+	if err := h.Sysctl(h.family.forward, "1"); err != nil {
 		return nil, err
 	}
 	rule := append([]string{"-o", outer.Name, "-j", "MASQUERADE"}, flags...)
@@ -66,7 +66,7 @@ func (n *NAT) Established() ([]Mapping, error) {
 func (n *NAT) mappings(take func(*netlink.ConntrackFlow) bool) ([]Mapping, error) {
 	var found []Mapping
 	err := n.conntrack(func(h *netlink.Handle) error {
-		flows, err := h.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+		flows, err := h.ConntrackTableList(netlink.ConntrackTable, netlink.InetFamily(n.family.netlink))
 		if err != nil {
 			return fmt.Errorf("list conntrack on host %s: %w", n.Name, err)
 		}
@@ -88,7 +88,7 @@ func (h *Host) Forget() (int, error) {
 	var count uint
 	err := h.conntrack(func(handle *netlink.Handle) error {
 		for range 5 {
-			n, err := handle.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, tcpFlows{})
+			n, err := handle.ConntrackDeleteFilters(netlink.ConntrackTable, netlink.InetFamily(h.family.netlink), tcpFlows{})
 			if err != nil {
 				return fmt.Errorf("delete conntrack entries on host %s: %w", h.Name, err)
 			}

@@ -45,7 +45,7 @@ func TwoClients() (*Lab, error) {
 		if err != nil {
 			return err
 		}
-		if err := router.addRoute(anywhere, outer.A.IP(), outer.B, 0); err != nil {
+		if err := router.addRoute(l.anywhere(), outer.A.IP(), outer.B, 0); err != nil {
 			return err
 		}
 		if _, err := masquerade(router, outer.B, nil); err != nil {
@@ -101,7 +101,7 @@ func (l *Lab) guest() (err error) {
 		return err
 	}
 	l.guestEnd = front.A
-	return l.Guest.addRoute(anywhere, front.B.IP(), front.A, 0)
+	return l.Guest.addRoute(l.anywhere(), front.B.IP(), front.A, 0)
 }
 
 // neighbour puts one more client behind a router that the server sees as nat.
@@ -119,7 +119,7 @@ func (l *Lab) neighbour(router *Host, nat netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	if err := host.addRoute(anywhere, inner.A.IP(), inner.B, 0); err != nil {
+	if err := host.addRoute(l.anywhere(), inner.A.IP(), inner.B, 0); err != nil {
 		return err
 	}
 	l.Neighbours = append(l.Neighbours, Neighbour{Host: host, OriginIP: back.B.IP(), out: inner.B, nat: nat})

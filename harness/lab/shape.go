@@ -269,15 +269,15 @@ func (d *delayLine) dropped(h *Host) (uint64, error) {
 
 // restore changes the rules of a table all at once.
 func (h *Host) restore(lines ...string) error {
-	if _, err := findIptables(); err != nil {
+	if _, err := h.iptables(); err != nil {
 		return err
 	}
-	cmd := exec.Command("iptables-restore", "--noflush", "--wait")
+	cmd := exec.Command(h.family.programs+"-restore", "--noflush", "--wait")
 	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
 	var out strings.Builder
 	cmd.Stderr = &out
 	if err := h.Do(cmd.Run); err != nil {
-		return refused("iptables-restore on host "+h.Name, fmt.Errorf("%w: %s", err, strings.TrimSpace(out.String())))
+		return refused(h.family.programs+"-restore on host "+h.Name, fmt.Errorf("%w: %s", err, strings.TrimSpace(out.String())))
 	}
 	return nil
 }

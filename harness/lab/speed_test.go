@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"net/netip"
 	"testing"
 )
 
@@ -29,7 +28,7 @@ func threeHosts() (*Lab, error) {
 		if err != nil {
 			return err
 		}
-		if err := l.Client.addRoute(netip.PrefixFrom(netip.IPv4Unspecified(), 0), inner.A.IP(), inner.B, 0); err != nil {
+		if err := l.Client.addRoute(l.anywhere(), inner.A.IP(), inner.B, 0); err != nil {
 			return err
 		}
 		l.Router, err = masquerade(router, outer.B, inner.A)
@@ -43,7 +42,7 @@ func BenchmarkLab(b *testing.B) {
 	for _, t := range []struct {
 		name     string
 		topology Topology
-	}{{"ThreeHostsNAT", threeHosts}, {"Direct", Direct}, {"BehindNAT", BehindNAT}} {
+	}{{"ThreeHostsNAT", threeHosts}, {"Direct", Direct}, {"BehindNAT", BehindNAT}, {"BehindNAT6", BehindNAT6}} {
 		b.Run(t.name, func(b *testing.B) {
 			for b.Loop() {
 				l, err := t.topology()

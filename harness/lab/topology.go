@@ -51,7 +51,8 @@ type Lab struct {
 
 	Processes map[string]*Process // by role, the ones that run or ran last
 
-	ends map[Place]*End
+	family *family // of its addresses; nil while it is built: IPv4
+	ends   map[Place]*End
 	// guestEnd is the guest's end of its cable.
 	guestEnd *End
 	hosts    []*Host
@@ -91,6 +92,16 @@ const behindNATDrawing = `visitor ---- server ---- router ---- client ---- origi
 //	                          NAT
 func BehindNAT() (*Lab, error) {
 	l := &Lab{Name: "BehindNAT", Drawing: behindNATDrawing}
+	return l.build(func() error { return l.behind([]string{"router"}) })
+}
+
+// BehindNAT6 is BehindNAT over IPv6: the router translates addresses there too (NAT66),
+// as carriers do that give a customer one address.
+//
+//	visitor ---- server ---- router ---- client ---- origin
+//	                         NAT66
+func BehindNAT6() (*Lab, error) {
+	l := &Lab{Name: "BehindNAT6", Drawing: strings.Replace(behindNATDrawing, "NAT", "NAT66", 1), family: &overIPv6}
 	return l.build(func() error { return l.behind([]string{"router"}) })
 }
 
@@ -155,10 +166,10 @@ func Roaming() (*Lab, error) {
 		if err != nil {
 			return err
 		}
-		if err := mobile.addRoute(anywhere, outer.A.IP(), outer.B, 0); err != nil {
+		if err := mobile.addRoute(l.anywhere(), outer.A.IP(), outer.B, 0); err != nil {
 			return err
 		}
-		if err := l.Client.addRoute(anywhere, inner.A.IP(), inner.B, 100); err != nil {
+		if err := l.Client.addRoute(l.anywhere(), inner.A.IP(), inner.B, 100); err != nil {
 			return err
 		}
 		_, err = masquerade(mobile, outer.B, inner.A)
@@ -167,7 +178,16 @@ func Roaming() (*Lab, error) {
 }
 
 // anywhere is the destination of a default route.
-var anywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+func (l *Lab) anywhere() netip.Prefix { return netip.PrefixFrom(l.family.any(), 0) }
+
+// AnyIP is the address of a socket that is bound to none: that of the lab's family.
+func (l *Lab) AnyIP() netip.Addr { return l.family.any() }
+
+// SmallestMTU is what every path of the lab's family must let pass.
+func (l *Lab) SmallestMTU() int { return l.family.smallest }
+
+// Speaks6 says whether the lab's hosts speak IPv6, and nothing else.
+func (l *Lab) Speaks6() bool { return l.family == &overIPv6 }
 
 // behind puts the client behind a chain of routers, of which the first is next to the
 // server. Each masquerades, with flags if there are any, and nobody outside has a route
@@ -206,7 +226,7 @@ func (l *Lab) behind(routers []string, flags ...string) error {
 
 // translate makes router the way out for the host inside, and a NAT for it.
 func (l *Lab) translate(router, inside *Host, outer *End, cable *Link, flags []string) error {
-	if err := inside.addRoute(anywhere, cable.A.IP(), cable.B, 0); err != nil {
+	if err := inside.addRoute(l.anywhere(), cable.A.IP(), cable.B, 0); err != nil {
 		return err
 	}
 	nat, err := masquerade(router, outer, cable.A, flags...)
@@ -222,6 +242,9 @@ func (l *Lab) translate(router, inside *Host, outer *End, cable *Link, flags []s
 // build runs fn, and takes down what there is if it fails.
 func (l *Lab) build(fn func() error) (*Lab, error) {
 	l.ends, l.Processes = map[Place]*End{}, map[string]*Process{}
+	if l.family == nil {
+		l.family = &overIPv4
+	}
 	if err := fn(); err != nil {
 		return nil, errors.Join(fmt.Errorf("build lab %s: %w", l.Name, err), l.Close())
 	}
@@ -255,7 +278,7 @@ func (l *Lab) edges() error {
 }
 
 func (l *Lab) host(name string) (*Host, error) {
-	h, err := newHost(name)
+	h, err := newHost(name, l.family)
 	if err != nil {
 		return nil, err
 	}
@@ -263,9 +286,9 @@ func (l *Lab) host(name string) (*Host, error) {
 	return h, nil
 }
 
-// connect lays a cable with the network 10.n.0.0/24.
+// connect lays a cable with the n-th network of the lab's family.
 func (l *Lab) connect(a, b *Host, n byte) (*Link, error) {
-	link, err := connect(a, b, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, n, 0, 0}), 24))
+	link, err := connect(a, b, n)
 	if err != nil {
 		return nil, err
 	}

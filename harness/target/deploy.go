@@ -66,7 +66,7 @@ func (t *Target) Deploy(l *lab.Lab, bins map[string]string, dir, logs string) (*
 	}
 	return &Deployment{Target: t, lab: l, logs: logs, values: Values{
 		Bin:    bins,
-		Server: ServerValues{VisitorIP: l.VisitorSide.String(), ClientIP: l.ClientSide.String()},
+		Server: ServerValues{VisitorIP: IP(l.VisitorSide.String()), ClientIP: IP(l.ClientSide.String()), AnyIP: IP(l.AnyIP().String())},
 		Origin: originAt(l.OriginIP),
 		Cert:   cert,
 	}}, nil

@@ -10,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -50,6 +52,10 @@ type Target struct {
 	// Neighbours is for how many clients more than two the server has rights: Neighbour
 	// says which. A story that needs more is SKIPPED.
 	Neighbours int `yaml:"neighbours"`
+
+	// IPv6 says that it speaks IPv6 where the lab does: its commands have no address of IPv4
+	// of their own, and put no port behind one but by At.
+	IPv6 bool `yaml:"ipv6"`
 
 	// Limits are what it refuses more of. A story that brings more than a limit is SKIPPED
 	// where that is not stated.
@@ -312,9 +318,16 @@ type Values struct {
 
 // ServerValues tell where the server is.
 type ServerValues struct {
-	VisitorIP string // where visitors reach it
-	ClientIP  string // where clients reach it
+	VisitorIP IP // where visitors reach it
+	ClientIP  IP // where clients reach it
+	AnyIP     IP // for it to listen at all of its addresses
 }
+
+// IP is an address of IPv4 or IPv6.
+type IP string
+
+// At is the address with a port: "10.2.0.1:4443", "[fd00:2::1]:4443".
+func (ip IP) At(port int) string { return net.JoinHostPort(string(ip), strconv.Itoa(port)) }
 
 // ClientValues are one client's own.
 type ClientValues struct {

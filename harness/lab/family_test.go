@@ -1,0 +1,67 @@
+package lab
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// What a lab over IPv6 must have in common with one over IPv4: a client that is seen by its
+// router's address, ways that come back with the cable, a table that forgets.
+func TestBehindNAT6(t *testing.T) {
+	l := build(t, BehindNAT6)
+	if !l.ClientSide.Is6() || !l.OriginIP.Is6() || !l.AnyIP().Is6() {
+		t.Errorf("server at %s, origin at %s, any %s", l.ClientSide, l.OriginIP, l.AnyIP())
+	}
+	began := time.Now()
+	address := serve(t, l.Server, l.AnyIP())
+	address = netip.AddrPortFrom(l.ClientSide, netip.MustParseAddrPort(address).Port()).String()
+	conn, seen := dial(t, l.Client, address)
+	if took := time.Since(began); took > 500*time.Millisecond {
+		t.Errorf("the first connection took %v: does somebody wait for an address?", took)
+	}
+	if seen.Addr() != l.Router.Outer.IP() {
+		t.Errorf("the server sees %s, want the router's %s", seen, l.Router.Outer.IP())
+	}
+	maps, err := l.Router.Established()
+	if err != nil || len(maps) != 1 || maps[0].Inside.String() != conn.LocalAddr().String() || maps[0].Outside != seen {
+		t.Errorf("mappings are %v (%v), want one from %s as %s", maps, err, conn.LocalAddr(), seen)
+	}
+	if n, err := l.Router.Forget(); n != 1 || err != nil {
+		t.Errorf("forgot %d mappings (%v), want 1", n, err)
+	}
+	for at, e := range l.ends {
+		if err := e.Down(); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Up(); err != nil {
+			t.Fatalf("%s: %v", at, err)
+		}
+		began := time.Now()
+		dial(t, l.Client, address)
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("after the cable at %s was pulled, a connection took %v", at, took)
+		}
+	}
+	if gone, err := l.Client.DestroySockets(l.ClientSide); len(gone) != 1+len(l.ends) || err != nil {
+		t.Errorf("destroyed %v (%v), want %d", gone, err, 1+len(l.ends))
+	}
+	if got, err := l.ends[AtClient].Ping(t.Context(), 3, time.Millisecond); err != nil || len(got.Times) != 3 {
+		t.Errorf("pings are %+v (%v)", got, err)
+	}
+}
+
+// No host speaks the other family, and each lab's networks are its own.
+func TestFamilies(t *testing.T) {
+	for want, f := range map[string]*family{"10.4.0.0/24": &overIPv4, "fd00:4::/64": &overIPv6} {
+		if got := f.network(4).String(); got != want {
+			t.Errorf("the fourth network is %s, want %s", got, want)
+		}
+	}
+	four, six := build(t, Direct), build(t, BehindNAT6)
+	for l, other := range map[*Lab]netip.Addr{four: six.OriginIP, six: four.OriginIP} {
+		if reaches, err := l.Client.Reaches(other); reaches || err != nil {
+			t.Errorf("lab %s: a client reaches %s (%v)", l.Name, other, err)
+		}
+	}
+}
