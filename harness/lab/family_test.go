@@ -58,7 +58,7 @@ func TestFamilies(t *testing.T) {
 			t.Errorf("the fourth network is %s, want %s", got, want)
 		}
 	}
-	four, six := build(t, Direct), build(t, BehindNAT6)
+	four, six := build(t, Direct), build(t, Direct6)
 	for l, other := range map[*Lab]netip.Addr{four: six.OriginIP, six: four.OriginIP} {
 		if reaches, err := l.Client.Reaches(other); reaches || err != nil {
 			t.Errorf("lab %s: a client reaches %s (%v)", l.Name, other, err)

@@ -68,7 +68,17 @@ const directDrawing = `visitor ---- server ---- client ---- origin`
 //
 //	visitor ---- server ---- client ---- origin
 func Direct() (*Lab, error) {
-	l := &Lab{Name: "Direct", Drawing: directDrawing}
+	return direct(&Lab{Name: "Direct", Drawing: directDrawing})
+}
+
+// Direct6 is Direct over IPv6: a client with an address of the internet's own.
+//
+//	visitor ---- server ---- client ---- origin
+func Direct6() (*Lab, error) {
+	return direct(&Lab{Name: "Direct6", Drawing: directDrawing, family: &overIPv6})
+}
+
+func direct(l *Lab) (*Lab, error) {
 	return l.build(func() error {
 		if err := l.edges(); err != nil {
 			return err
