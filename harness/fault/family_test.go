@@ -57,3 +57,21 @@ func TestAddressIsNotLostOverIPv6(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// The lists of addresses and the counts of packets that a cut needs are the family's too.
+func TestCutAfterOverIPv6(t *testing.T) {
+	l := build(t, lab.BehindNAT6)
+	passed := echo(t, l)
+	if !eventually(func() bool { return passed() > many }) {
+		t.Fatal("no bytes come back before the fault")
+	}
+	heal, witness := inject(t, CutAfter{Packets: 20}, l)
+	expect(t, witness, true)
+	if n := passed(); n > many {
+		t.Errorf("%d bytes have come back on a connection that is cut", n)
+	}
+	healTwice(t, heal)
+	if !eventually(func() bool { return passed() > many }) {
+		t.Error("no bytes come back after the heal")
+	}
+}
