@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,18 +19,21 @@ import (
 )
 
 // leakyPackage is a server of ours that leaks one socket, one descriptor and one
-// goroutine a connection.
-const leakyPackage = "github.com/halfopen/halfopen/harness/testtarget/leaky"
+// goroutine a connection, and counts in a gauge what it has not let go of.
+const (
+	leakyPackage = "github.com/halfopen/halfopen/harness/testtarget/leaky"
+	leakyGauge   = "leaky_held"
+)
 
 // selfCheckRounds is how often the detector must be right in a row.
 const selfCheckRounds = 3
 
 // selfCheck runs the detector on a server that is known to leak: every round must be
-// a LEAK that names the socket and the function. A detector that misses it proves
+// a LEAK that names the socket and the function, and has one more by the gauge. A detector that misses it proves
 // nothing by a pass. dir takes the server's program and log.
 func selfCheck(ctx context.Context, root, dir string) record.Check {
 	began := time.Now()
-	c := record.Check{What: fmt.Sprintf("a server that leaks a socket, a descriptor and a goroutine a connection, %d rounds", selfCheckRounds)}
+	c := record.Check{What: fmt.Sprintf("a server that leaks a socket, a descriptor and a goroutine a connection, and one more by its gauge, %d rounds", selfCheckRounds)}
 	program := filepath.Join(dir, "leaky")
 	err := target.GoBuild(ctx, root, program, leakyPackage)
 	if err == nil {
@@ -60,7 +64,8 @@ func watchLeaks(ctx context.Context, program, dir string) (err error) {
 			return errors.Join(fmt.Errorf("the leaky server is not ready: %s: %s", p.Status(), strings.Join(p.Tail(1), "")), err)
 		}
 	}
-	o, err := probe.Open(ctx, probe.Process{Role: "server", PID: p.PID(), Host: l.Server, Pprof: "127.0.0.1:6060"})
+	o, err := probe.Open(ctx, probe.Process{Role: "server", PID: p.PID(), Host: l.Server, Pprof: "127.0.0.1:6060",
+		Metrics: "http://127.0.0.1:6060/metrics", Gauges: []probe.Gauge{{Text: leakyGauge, Name: leakyGauge}}})
 	if err != nil {
 		return err
 	}
@@ -73,6 +78,10 @@ func watchLeaks(ctx context.Context, program, dir string) (err error) {
 		named := strings.Contains(j.Where, "main.leak") || strings.Contains(j.Where, "main.hold")
 		if j.Verdict != record.Leak || len(j.Survivors) != 2 || !named {
 			return fmt.Errorf("round %d: one connection was leaked, and the judge says %s: %s, at %q", n+1, j.Verdict, j.Reason, j.Where)
+		}
+		counted := func(r record.Row) bool { return r.Resource == "gauge "+leakyGauge && r.Excess == 1 && !r.OK }
+		if !slices.ContainsFunc(j.Table, counted) {
+			return fmt.Errorf("round %d: one connection was leaked, which its gauge counts, and the judge does not say so", n+1)
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strings"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -85,7 +86,7 @@ func (g Gauge) sum(f *dto.MetricFamily) record.Gauge {
 		case dto.MetricType_UNTYPED:
 			v = m.GetUntyped().GetValue()
 		default:
-			return record.Gauge{Name: g.Text, Trouble: fmt.Sprintf("is a %s: only gauges come back to a baseline", f.GetType())}
+			return record.Gauge{Name: g.Text, Trouble: fmt.Sprintf("is a %s: only gauges come back to a baseline", strings.ToLower(f.GetType().String()))}
 		}
 		if !(v >= 0 && v < 1<<53) || v != math.Trunc(v) { // NaN, too
 			return record.Gauge{Name: g.Text, Trouble: fmt.Sprintf("is %v, which counts nothing", v)}

@@ -1,7 +1,8 @@
 // Leaky is the detector's self-check: a TCP server that holds on, for every
-// connection, to the socket, its descriptor and the goroutine that served it.
+// connection, to the socket, its descriptor and the goroutine that served it, and
+// counts them.
 //
-// It listens on the address given as its argument, has its pprof on
+// It listens on the address given as its argument, has its pprof and its gauge on
 // 127.0.0.1:6060, and prints "ready".
 package main
 
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	_ "net/http/pprof" // on the default mux
 	"os"
+	"sync/atomic"
 )
 
 func main() {
@@ -32,6 +34,10 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	var held atomic.Int64
+	http.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "# TYPE leaky_held gauge\nleaky_held %d\n", held.Load())
+	})
 	failed := make(chan error, 1)
 	go func() { failed <- http.Serve(admin, nil) }()
 	go func() {
@@ -41,6 +47,7 @@ func run() error {
 				failed <- err
 				return
 			}
+			held.Add(1)
 			go hold(conn)
 		}
 	}()
