@@ -152,6 +152,7 @@ func (a *attendant) leave() { keep(a.seen.Close()) }
 // logged in: the last visitor stays for so long.
 func (a *attendant) script(ctx context.Context, visit func(load.Protocol, func(string)) error) error {
 	a.last = a.login(ctx, a.last)
+	time.Sleep(2 * look) // the first heartbeat, and what acknowledges it, are nobody's visit
 	for _, p := range []load.Protocol{load.HTTP, load.WebSocket, load.TCP} {
 		if err := visit(p, a.stage); err != nil {
 			return err

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/halfopen/halfopen/harness"
+	"github.com/halfopen/halfopen/harness/fault"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/scenarios/sweep"
@@ -62,6 +64,10 @@ Exit status: 0 pass; 1 leak, late or dead; 2 usage or set-up; 3 inconclusive.`,
 	os.Exit(leak.ExitCode(verdict))
 }
 
+// tries is how often a cut that was inconclusive, or an event that no cut has hit, is tried:
+// sixteen labs at once may starve each other, and lives differ. What was judged red stays so.
+const tries = 3
+
 type sweeper struct {
 	procs         int
 	focus, target string
@@ -79,8 +85,12 @@ type result struct {
 	Missed   []string       `json:"missed"`
 	Others   []string       `json:"others"` // events that were hit and are not in the recorded life
 	Cuts     []cut          `json:"cuts"`
+	Again    int            `json:"again"` // plays of cuts that had been played before
 	Minutes  float64        `json:"minutes"`
-	Report   string         `json:"report"`
+	Reports  []string       `json:"reports"`
+	Beside   record.Verdict `json:"beside,omitempty"` // what a run came to apart from its cuts, if that is worse
+
+	hit []string // events, by cuts that were judged
 }
 
 type cut struct {
@@ -126,21 +136,24 @@ func (s *sweeper) sweep(ctx context.Context) (record.Verdict, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: sweep without --focus records one", err)
 	}
-	focus := s.focus
-	if focus == "" {
-		focus = "cut after packet"
+	r := result{Packets: len(life), Missed: []string{}, Others: []string{}, Target: s.target}
+	focus := cmp.Or(s.focus, "cut after packet")
+	for try := range tries {
+		run, err := s.play(ctx, max(1, s.procs>>try), focus, "-sweep="+s.folder)
+		if err != nil {
+			return "", err
+		}
+		if err := s.judge(&r, run, life); err != nil {
+			return "", err
+		}
+		again := r.again(life, s.focus == "")
+		if len(again) == 0 || try == tries-1 {
+			break
+		}
+		fmt.Printf("\nagain, with fewer labs at once: %d cuts that were inconclusive, or whose event was not hit\n", len(again))
+		focus = "(" + strings.Join(again, "|") + ")$"
 	}
-	run, err := s.play(ctx, s.procs, focus, "-sweep="+s.folder)
-	if err != nil {
-		return "", err
-	}
-	r, err := s.judge(run, life)
-	if err != nil {
-		return "", err
-	}
-	if s.focus == "" && len(r.Missed) > 0 {
-		r.Verdict = leak.Worst(r.Verdict, record.Inconclusive)
-	}
+	r.Verdict = r.worst(s.focus == "")
 	r.ExitCode = leak.ExitCode(r.Verdict)
 	r.Minutes = time.Since(began).Minutes()
 	text, err := json.MarshalIndent(r, "", "  ")
@@ -193,14 +206,15 @@ func verdictOf(run string) (record.Verdict, error) {
 	return summary.Verdict, err
 }
 
-func (s *sweeper) judge(run string, life sweep.Life) (result, error) {
-	r := result{Packets: len(life), Missed: []string{}, Others: []string{}, Target: s.target, Report: filepath.Join(run, "index.html")}
+// judge takes the cuts of one run into the account.
+func (s *sweeper) judge(r *result, run string, life sweep.Life) error {
 	events, err := record.Read(run)
 	if err != nil {
-		return r, err
+		return err
 	}
-	if r.Verdict, err = verdictOf(run); err != nil {
-		return r, err
+	summary, err := verdictOf(run)
+	if err != nil {
+		return err
 	}
 	specs, verdicts := map[string]record.Spec{}, map[string]record.Judgement{} // by name
 	for _, e := range events {
@@ -215,7 +229,7 @@ func (s *sweeper) judge(run string, life sweep.Life) (result, error) {
 	for _, spec := range specs {
 		replays[spec.Name] = spec.Replay
 	}
-	hit := map[string]bool{}
+	worst := record.Pass // of the cuts of this run
 	for _, c := range life.Cuts() {
 		name := "Packet sweep " + c.Name()
 		if _, played := replays[name]; !played {
@@ -224,40 +238,93 @@ func (s *sweeper) judge(run string, life sweep.Life) (result, error) {
 		j, judged := verdicts[name]
 		if !judged {
 			j = record.Judgement{Verdict: record.Inconclusive, Reason: "it was not judged"}
-			r.Verdict = leak.Worst(r.Verdict, j.Verdict)
 		}
+		worst = leak.Worst(worst, j.Verdict)
 		if _, err := c.Load(s.folder); err != nil {
-			return r, err
-		}
-		if j.Verdict != record.Inconclusive && j.Verdict != record.Skipped {
-			hit[c.Event] = true
+			return err
 		}
 		one := cut{Cut: c, Verdict: j.Verdict, Replay: replays[name]}
 		if j.Verdict != record.Pass {
 			one.Reason, one.Where = j.Reason, j.Where
 		}
-		r.Cuts = append(r.Cuts, one)
+		r.put(one)
 	}
-	delete(hit, "")
+	if leak.Worst(worst, summary) != worst { // something beside the cuts
+		r.Beside = leak.Worst(cmp.Or(r.Beside, record.Pass), summary)
+	}
+	r.Reports = append(r.Reports, filepath.Join(run, "index.html"))
+	r.cover(life)
+	return nil
+}
+
+// put enters a cut. What was inconclusive before gives way; a leak never does.
+func (r *result) put(c cut) {
+	if c.judged() {
+		r.hit = append(r.hit, c.Event)
+	}
+	at := slices.IndexFunc(r.Cuts, func(old cut) bool { return old.Name() == c.Name() })
+	if at < 0 {
+		r.Cuts = append(r.Cuts, c)
+		return
+	}
+	r.Again++
+	if old := r.Cuts[at]; !old.judged() || c.judged() && leak.Worst(old.Verdict, c.Verdict) != old.Verdict {
+		r.Cuts[at] = c
+	}
+}
+
+func (c cut) judged() bool {
+	return c.Verdict != record.Inconclusive && c.Verdict != record.Skipped
+}
+
+// cover says which events of the recorded life were hit.
+func (r *result) cover(life sweep.Life) {
 	all := life[2:].Events() // the first two packets pass always
-	r.Events = len(all)
+	r.Events, r.Covered, r.Missed, r.Others = len(all), 0, []string{}, []string{}
 	for _, e := range all {
-		if hit[e] {
+		if slices.Contains(r.hit, e) {
 			r.Covered++
 		} else {
 			r.Missed = append(r.Missed, e)
 		}
-		delete(hit, e)
 	}
-	for e := range hit {
-		r.Others = append(r.Others, e)
+	for _, e := range r.hit {
+		if e != "" && !slices.Contains(all, e) && !slices.Contains(r.Others, e) {
+			r.Others = append(r.Others, e)
+		}
 	}
 	slices.Sort(r.Others)
-	return r, nil
+}
+
+// again are the names of the cuts that are to be played once more: those that were
+// inconclusive, and where the whole life is swept those whose packet, in the recorded life,
+// is an event that none has hit.
+func (r *result) again(life sweep.Life, whole bool) []string {
+	var names []string
+	for _, c := range r.Cuts {
+		missed := whole && slices.Contains(r.Missed, life[c.After].Event) && (c.Way == fault.BothWays || c.Way == life[c.After].Way)
+		if c.Verdict == record.Inconclusive || missed {
+			names = append(names, c.Name())
+		}
+	}
+	return names
+}
+
+// worst is the verdict of all: a sweep of the whole life that has missed an event is
+// inconclusive.
+func (r *result) worst(whole bool) record.Verdict {
+	verdict := cmp.Or(r.Beside, record.Pass)
+	if len(r.Cuts) == 0 || whole && len(r.Missed) > 0 {
+		verdict = leak.Worst(verdict, record.Inconclusive)
+	}
+	for _, c := range r.Cuts {
+		verdict = leak.Worst(verdict, c.Verdict)
+	}
+	return verdict
 }
 
 // print names what was not hit where the whole sweep was played.
-func (r result) print(whole bool) {
+func (r *result) print(whole bool) {
 	fmt.Println()
 	for _, c := range r.Cuts {
 		if c.Verdict != record.Pass {
@@ -267,6 +334,6 @@ func (r result) print(whole bool) {
 	if whole && len(r.Missed) > 0 {
 		fmt.Printf("not hit, so the sweep is not whole: %s\n", strings.Join(r.Missed, "; "))
 	}
-	fmt.Printf("%d packets, %d of %d events covered (and %d others), %d cuts, %.1f min: verdict=%s exit=%d report=%s\n",
-		r.Packets, r.Covered, r.Events, len(r.Others), len(r.Cuts), r.Minutes, r.Verdict, r.ExitCode, r.Report)
+	fmt.Printf("%d packets, %d of %d events covered (and %d others), %d cuts and %d again, %.1f min: verdict=%s exit=%d report=%s\n",
+		r.Packets, r.Covered, r.Events, len(r.Others), len(r.Cuts), r.Again, r.Minutes, r.Verdict, r.ExitCode, strings.Join(r.Reports, ","))
 }
