@@ -18,7 +18,7 @@ type family struct {
 	iptables iptables.Protocol
 	programs string   // "iptables" or "ip6tables": what the names of its programs begin with
 	sysctls  []string // of each host, key and value in turn, from before its first cable
-	cables   []string // the same of each cable's end: %s is the interface
+	cables   []string // the same of each cable's end, where the kernel has them: %s is the interface
 	forward  string   // the sysctl that makes a host a router
 	smallest int      // MTU that every path must have
 	ping     echo

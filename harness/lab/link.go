@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 
 	"github.com/vishvananda/netlink"
 )
@@ -64,7 +65,8 @@ func (l *Link) lay(index int) error {
 		}
 		e.index = link.Attrs().Index
 		for i := 0; i+1 < len(e.Host.family.cables); i += 2 {
-			if err := e.Host.Sysctl(fmt.Sprintf(e.Host.family.cables[i], e.Name), e.Host.family.cables[i+1]); err != nil {
+			err := e.Host.Sysctl(fmt.Sprintf(e.Host.family.cables[i], e.Name), e.Host.family.cables[i+1])
+			if err != nil && !errors.Is(err, os.ErrNotExist) { // some kernels hide them from a user namespace
 				return err
 			}
 		}
