@@ -169,9 +169,10 @@ func (a *attendant) script(ctx context.Context, visit func(load.Protocol, func(s
 }
 
 // login waits for a session that is younger than the one whose SYN came at last, and gives
-// its own. If none logs in within a second, it is as well to go on.
+// its own. If none logs in within a second, it is as well to go on; but nobody comes before
+// the first: those that were there are to be destroyed, and no visitor with them.
 func (a *attendant) login(ctx context.Context, last time.Time) time.Time {
-	for begin := time.Now(); ctx.Err() == nil && time.Since(begin) < time.Second; time.Sleep(look) {
+	for begin := time.Now(); ctx.Err() == nil && (last.IsZero() || time.Since(begin) < time.Second); time.Sleep(look) {
 		lives, _ := a.lives() // the story asks again, and fails
 		for _, l := range slices.Backward(lives) {
 			if l.LoggedIn() && l[0].At.After(last) {
