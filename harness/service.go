@@ -24,16 +24,35 @@ func (w *World) ExpectService() {
 	}
 	w.living() // notes a process that ended by itself
 	limit := leak.ServiceLimit(w.suite.Settings)
-	r.services = w.ask(limit, w.returning, w.newcomer)
+	services := w.ask(limit, w.returning, w.newcomer)
 	if len(w.neighbours) > 0 {
-		r.services = append(r.services, w.serveWithin(limit, "neighbouring", time.Now(), w.waited(), w.neighboursServe))
+		services = append(services, w.serveWithin(limit, "neighbouring", time.Now(), w.waited(), w.neighboursServe))
 	}
+	w.note(services...)
+}
+
+// ExpectServiceMoved asks, between Settle and Heal, whether a client that the fault has moved
+// to another address or network serves from there, within R of the window's end: by then it
+// has noticed that its old connections are lost.
+func (w *World) ExpectServiceMoved() {
+	w.t.Helper()
+	r := w.round
+	if !r.settled || !r.healedAt.IsZero() {
+		w.abort(errors.New("expect service of a client that has moved: call it between Settle and Heal"))
+	}
+	w.note(w.serveWithin(leak.ServiceLimit(w.suite.Settings), record.Moved, r.passed, r.outcome.Waited, w.returning))
+}
+
+// note keeps what clients got, for the verdict.
+func (w *World) note(services ...record.Service) {
+	w.t.Helper()
 	if err := context.Cause(w.ctx); err != nil {
 		w.t.Fatalf("expect service: %v", err)
 	}
-	for _, s := range r.services {
+	for _, s := range services {
 		w.emit(record.Event{Kind: record.KindService, Service: &s})
 	}
+	w.round.services = append(w.round.services, services...)
 }
 
 // ask lets the two clients serve, one after the other, each within limit seconds.

@@ -51,10 +51,10 @@ var _ = Describe("A client behind a", Label("places", "nat", "topology"), func()
 // A client that changes its network logs in again from another address, while its old
 // login still stands: nobody has told the server.
 var _ = Describe("Roaming", Label("places", "nat", "topology"), func() {
-	It("leaves nothing of the old address while visitors are idle", func(ctx SpecContext) {
-		strike(ctx, lab.Roaming, idle, fault.Unplug{At: lab.AtClient})
+	It("leaves nothing of the old address while visitors are idle, and serves from the new one", func(ctx SpecContext) {
+		move(ctx, lab.Roaming, idle, fault.Unplug{At: lab.AtClient})
 	})
-	It("leaves nothing of the old address with data in flight", func(ctx SpecContext) {
-		strike(ctx, lab.Roaming, busy, fault.Unplug{At: lab.AtClient})
+	It("leaves nothing of the old address with data in flight, and serves from the new one", func(ctx SpecContext) {
+		move(ctx, lab.Roaming, busy, fault.Unplug{At: lab.AtClient})
 	})
 })

@@ -40,10 +40,10 @@ var _ = Describe("Address gone", Label("quick", "cable"), func() {
 // A laptop is carried to the next room: it can log in from its new address at once, as
 // soon as it has noticed that the old one is dead.
 var _ = Describe("Address changed", Label("quick", "nat"), func() {
-	It("of the client is noticed by both ends while visitors are idle", func(ctx SpecContext) {
-		strike(ctx, lab.BehindNAT, idle, fault.LoseAddress{At: lab.AtClient, Moves: true})
+	It("of the client is noticed by both ends while visitors are idle, and it serves from the new one", func(ctx SpecContext) {
+		move(ctx, lab.BehindNAT, idle, fault.LoseAddress{At: lab.AtClient, Moves: true})
 	})
-	It("of the client is noticed by both ends with data in flight", func(ctx SpecContext) {
-		strike(ctx, lab.Direct, busy, fault.LoseAddress{At: lab.AtClient, Moves: true})
+	It("of the client is noticed by both ends with data in flight, and it serves from the new one", func(ctx SpecContext) {
+		move(ctx, lab.Direct, busy, fault.LoseAddress{At: lab.AtClient, Moves: true})
 	})
 })

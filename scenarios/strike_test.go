@@ -41,3 +41,18 @@ func endure(w *harness.World, f fault.Fault) {
 		w.ExpectClean(w.Server, w.Client)
 	}
 }
+
+// move tells the story of a client that is moved to another address: it serves from there
+// before the fault is healed.
+func move(ctx SpecContext, topology lab.Topology, visit func(*harness.World), f fault.Fault) {
+	w := harness.New(ctx, topology)
+
+	visit(w)
+	w.Inject(f)
+	w.Settle()
+	w.ExpectServiceMoved()
+	w.Heal()
+
+	w.ExpectService()
+	w.ExpectClean(w.Server, w.Client)
+}

@@ -80,7 +80,8 @@ func (r LoseRoute) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, error)
 // LoseAddress takes the address away from the end of a cable: packets to it find
 // nobody, those from it cannot leave. With Moves the host gets another one of the
 // same network at once, as a laptop does that was carried to the next room: it can
-// connect anew, but its connections are lost, and nobody is told.
+// connect anew, but its connections are lost, and nobody is told. The Heal gives the
+// address back; what has been connected from the other one by then goes on.
 type LoseAddress struct {
 	At    lab.Place
 	Moves bool // to another address
@@ -107,18 +108,18 @@ func (a LoseAddress) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, erro
 	if on.Speaks6() {
 		return nil, nil, fmt.Errorf("lose address of %s: a host goes on sending from an IPv6 address that it has lost, so its peers hear it: %w", end, errors.ErrUnsupported)
 	}
-	var next netip.Addr // none
+	var next []netip.Addr // none
 	if a.Moves {
-		next = end.Neighbour(moved)
+		next = []netip.Addr{end.Neighbour(moved)}
 	}
 	heal := func(context.Context) error {
 		has, err := end.Host.Has(end.IP())
 		if err != nil || has {
 			return err
 		}
-		return end.Readdress(end.IP())
+		return end.Readdress(append([]netip.Addr{end.IP()}, next...)...)
 	}
-	if err := end.Readdress(next); err != nil {
+	if err := end.Readdress(next...); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("lose address of %s: %w", end, err), heal(context.Background()))
 	}
 	witness := func(context.Context) (string, bool, error) {
@@ -128,10 +129,10 @@ func (a LoseAddress) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, erro
 		}
 		saw := fmt.Sprintf("host %s has not the address %s", end.Host.Name, end.IP())
 		if a.Moves {
-			if has, err = end.Host.Has(next); err != nil || !has {
-				return saw + fmt.Sprintf(", nor %s", next), false, err
+			if has, err = end.Host.Has(next[0]); err != nil || !has {
+				return saw + fmt.Sprintf(", nor %s", next[0]), false, err
 			}
-			saw += fmt.Sprintf(", but %s", next)
+			saw += fmt.Sprintf(", but %s", next[0])
 		}
 		return saw, true, nil
 	}

@@ -35,11 +35,14 @@ func TestSevered(t *testing.T) {
 					t.Errorf("a byte gets in: %v", got)
 				}
 				if name == "moves" {
-					connect(t, l) // from its new address
+					near, far = connect(t, l) // from its new address
 				}
 				expect(t, witness, true)
 				healTwice(t, heal)
 				expect(t, witness, false)
+				if name == "moves" && !(passes(t, near, far, time.Second) && passes(t, far, near, time.Second)) {
+					t.Error("what was connected from the new address is lost by the heal")
+				}
 				// The router's masquerading may have forgotten the old ones.
 				if !eventually(func() bool {
 					c, err := l.Client.DialContext(t.Context(), "tcp", l.ClientSide.String()+":9")

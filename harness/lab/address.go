@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -89,10 +90,9 @@ func (h *Host) Has(ip netip.Addr) (bool, error) {
 	return false, nil
 }
 
-// Readdress takes the end's address away, and gives it another one of the same
-// network; the zero address: none. The routes by the end are put back, for the kernel
-// drops them with the address.
-func (e *End) Readdress(ip netip.Addr) error {
+// Readdress takes the end's addresses away, and gives it others of the same network, or
+// none. The routes by the end are put back, for the kernel drops them with the address.
+func (e *End) Readdress(ips ...netip.Addr) error {
 	link, err := e.link()
 	if err != nil {
 		return err
@@ -101,17 +101,19 @@ func (e *End) Readdress(ip netip.Addr) error {
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", e, err)
 	}
-	for _, a := range old {
+	for _, a := range slices.Backward(old) { // the kernel drops the others with the first
 		if err := e.Host.links.AddrDel(link, &a); err != nil {
 			return fmt.Errorf("delete address %s: %w", a.IPNet, err)
 		}
 	}
-	if !ip.IsValid() {
+	if len(ips) == 0 {
 		return nil
 	}
-	network := netip.PrefixFrom(ip, e.Addr.Bits())
-	if err := e.Host.links.AddrAdd(link, e.Host.family.address(network)); err != nil {
-		return fmt.Errorf("add address %s: %w", network, err)
+	for _, ip := range ips {
+		network := netip.PrefixFrom(ip, e.Addr.Bits())
+		if err := e.Host.links.AddrAdd(link, e.Host.family.address(network)); err != nil {
+			return fmt.Errorf("add address %s: %w", network, err)
+		}
 	}
 	return e.routesBack()
 }

@@ -172,9 +172,13 @@ func findings(r Round, j record.Judgement) []finding {
 	add(!r.Window.Survive && o.First >= 0 && o.First < r.Window.Lower, unless(starved && o.First >= r.Window.Lower-inWindow(o), record.Dead),
 		"a connection was given up %.3g s after %s, but a healthy one must live for %.3g s", o.First, r.Fault.Name, r.Window.Lower)
 	for _, s := range r.Services {
-		add(unserved(s), record.Dead, "no service for the %s client within %.3g s after %s was healed: %s", s.Client, s.Limit, r.Fault.Name, s.Error)
+		since := fmt.Sprintf("after %s was healed", r.Fault.Name)
+		if s.Client == record.Moved {
+			since = fmt.Sprintf("after the window of %s", r.Fault.Name)
+		}
+		add(unserved(s), record.Dead, "no service for the %s client within %.3g s %s: %s", s.Client, s.Limit, since, s.Error)
 		add(tardy(s), unless(afterHeal(o) > starving, record.Dead),
-			"the %s client was served %.3g s after %s was healed, and not within %.3g s", s.Client, s.After, r.Fault.Name, s.Limit)
+			"the %s client was served %.3g s %s, and not within %.3g s", s.Client, s.After, since, s.Limit)
 	}
 	add(o.Returned > r.Window.Deadline, late(o.Returned, r.Window.Deadline, inWindow(o)),
 		"all is gone %.3g s after %s, but the deadline was %.3g s", o.Returned, r.Fault.Name, r.Window.Deadline)

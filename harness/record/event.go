@@ -299,12 +299,15 @@ type Point struct {
 	Survivors int `json:"survivors"`
 }
 
+// Moved is a client that the fault has moved elsewhere: it serves before the heal.
+const Moved = "moved"
+
 // Service is what one client's visitors got after the heal.
 type Service struct {
-	Client string `json:"client"` // "returning" or "new"
+	Client string `json:"client"` // "returning", "new", "neighbouring" or "moved"
 	OK     bool   `json:"ok"`
 	// After is how many seconds it took to the first whole round of visits: from the heal,
-	// or from when the new client was started.
+	// or from when the new client was started; of one that has moved, from the window's end.
 	After float64 `json:"after"`
 	Limit float64 `json:"limit"` // R
 	Error string  `json:"error,omitempty"`

@@ -30,6 +30,9 @@ type Definition struct {
 	// -focus takes them. Misses may be missing.
 	Focus  string `yaml:"focus" json:"focus"`
 	Misses string `yaml:"misses,omitempty" json:"misses,omitempty"`
+	// Also are stories of other faults that must catch it in the same way: a leak that
+	// many faults find shows that each of them can find one.
+	Also []string `yaml:"also,omitempty" json:"also,omitempty"`
 	// Besides is the text of a finding that is not the leak: with it the story that
 	// misses may be INCONCLUSIVE ("SO_KEEPALIVE": the sockets tell that it is off).
 	Besides string `yaml:"besides,omitempty" json:"besides,omitempty"`
@@ -169,9 +172,12 @@ func (d Definition) check() error {
 	if slices.Contains(d.Holder, "") {
 		return errors.New("holder: an empty text is in every judgement")
 	}
-	for _, field := range []struct{ name, value string }{{"focus", d.Focus}, {"misses", d.Misses}} {
-		if _, err := regexp.Compile(field.value); err != nil {
-			return fmt.Errorf("%s: %w", field.name, err)
+	if slices.Contains(d.Also, "") {
+		return errors.New("also: an empty focus is every story")
+	}
+	for _, focus := range append([]string{d.Focus, d.Misses}, d.Also...) {
+		if _, err := regexp.Compile(focus); err != nil {
+			return fmt.Errorf("focus, misses or also: %w", err)
 		}
 	}
 	if !slices.Contains([]record.Verdict{record.Leak, record.Late, record.Dead}, d.Verdict) {

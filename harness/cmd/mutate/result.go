@@ -22,35 +22,51 @@ type Result struct {
 	Definition Definition `json:"mutant"`
 	Story      Attempt    `json:"story"`             // the one that must catch it
 	Without    *Attempt   `json:"without,omitempty"` // the one that must miss it
+	Also       []Attempt  `json:"also,omitempty"`    // the others that must catch it
 	// Named says that the judgement has the texts of the holder; Lacks are those that
 	// it has not.
-	Named   bool     `json:"named"`
-	Lacks   []string `json:"lacks,omitempty"`
-	Caught  bool     `json:"caught"` // the verdict is the expected one, and the holder named
-	Missed  bool     `json:"missed"` // the story without the fault saw nothing of it
+	Named  bool     `json:"named"`
+	Lacks  []string `json:"lacks,omitempty"`
+	Caught bool     `json:"caught"` // the verdict is the expected one, and the holder named
+	Missed bool     `json:"missed"` // the story without the fault saw nothing of it
+	// Unseen says which of Also did not catch it, and what they came to.
+	Unseen  []string `json:"unseen,omitempty"`
 	Seconds float64  `json:"seconds"`
 	Error   string   `json:"error,omitempty"`
 }
 
-// ok says that the mutant was caught, and missed where its fault was left out.
+// ok says that the mutant was caught by every story that must, and missed where its
+// fault was left out.
 func (r *Result) ok() bool {
-	return r.Error == "" && r.Caught && (r.Definition.Misses == "" || r.Missed)
+	return r.Error == "" && r.Caught && len(r.Unseen) == 0 && (r.Definition.Misses == "" || r.Missed)
 }
 
-// judge compares the story's verdicts with what the definition asks for. One of those
-// that have the expected verdict must name the whole holder.
+// judge compares the stories' verdicts with what the definition asks for.
 func (r *Result) judge() {
 	d := r.Definition
-	r.Lacks = d.Holder
-	for _, j := range r.Story.judgings {
+	r.Lacks = unnamedIn(d, r.Story)
+	r.Named = len(r.Lacks) == 0
+	r.Caught = r.Named && r.Story.Verdict == d.Verdict
+	for _, a := range r.Also {
+		if missing := unnamedIn(d, a); a.Verdict != d.Verdict || len(missing) > 0 {
+			r.Unseen = append(r.Unseen, fmt.Sprintf("%q came to %s, not named %q: %s", a.Focus, a.Verdict, missing, a.Reason))
+		}
+	}
+}
+
+// unnamedIn is what a story did not name of d's holder: one of the judgements that have the
+// expected verdict must name the whole of it.
+func unnamedIn(d Definition, a Attempt) []string {
+	lacks := d.Holder
+	for _, j := range a.judgings {
 		if j.Verdict != d.Verdict {
 			continue
 		}
-		if lacks := unnamed(d, j); !r.Named {
-			r.Lacks, r.Named = lacks, len(lacks) == 0
+		if lacks = unnamed(d, j); len(lacks) == 0 {
+			break
 		}
 	}
-	r.Caught = r.Named && r.Story.Verdict == d.Verdict
+	return lacks
 }
 
 // missed says whether the story without the fault that is meant for d saw nothing of
@@ -130,6 +146,8 @@ func (r *Result) line() string {
 		return fmt.Sprintf("%s: NOT CAUGHT: want %s, got %s: %s", r.Definition.Name, r.Definition.Verdict, r.Story.Verdict, r.Story.Reason)
 	case !r.Caught:
 		return fmt.Sprintf("%s: NOT CAUGHT: %s, but not named: %s", r.Definition.Name, r.Story.Verdict, strings.Join(r.Lacks, "; "))
+	case len(r.Unseen) > 0:
+		return fmt.Sprintf("%s: caught, but not by every story that must: %s", r.Definition.Name, strings.Join(r.Unseen, "; "))
 	case !r.ok():
 		return fmt.Sprintf("%s: caught, but not missed without its fault: %s: %s", r.Definition.Name, r.Without.Verdict, r.Without.Reason)
 	}
@@ -140,7 +158,7 @@ func (r *Result) line() string {
 func printTable(out io.Writer, results []Result) {
 	yes := map[bool]string{true: "yes", false: "NO"}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "mutant\tstory\tverdict\tholder\tcaught\tmissed without\tseconds")
+	fmt.Fprintln(table, "mutant\tstory\tverdict\tholder\tcaught\talso by\tmissed without\tseconds")
 	for _, r := range results {
 		verdict := string(r.Story.Verdict)
 		if r.Story.Tries > 1 {
@@ -158,11 +176,15 @@ func printTable(out io.Writer, results []Result) {
 				missed += " (" + string(r.Without.Verdict) + ")"
 			}
 		}
+		also := "-"
+		if n := len(r.Definition.Also); n > 0 {
+			also = fmt.Sprintf("%d of %d", len(r.Also)-len(r.Unseen), n)
+		}
 		if r.Error != "" {
 			verdict = "ERROR"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%.1f\n",
-			r.Definition.Name, story, verdict, yes[r.Named], yes[r.Caught], missed, r.Seconds)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f\n",
+			r.Definition.Name, story, verdict, yes[r.Named], yes[r.Caught], also, missed, r.Seconds)
 	}
 	_ = table.Flush() // what cannot be printed cannot be complained of either
 }

@@ -28,14 +28,14 @@ func runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [NAME...]",
 		Short: "Plant each leak, or those named, run its stories, and see whether it is caught",
-		Long: `Plant each leak, or those named, and run the story that must catch it and the one
-that must miss it. A leak is caught if the story comes to the expected verdict and
-the holder is named in it. A run that is INCONCLUSIVE is done once more.
+		Long: `Plant each leak, or those named, and run the stories that must catch it and the one
+that must miss it. A leak is caught if they come to the expected verdict and name
+the holder. A run that is INCONCLUSIVE is done once more.
 
 Prints a table and writes reports/mutants/latest.json. What a leak that was not
 caught left behind is kept in reports/mutants/NAME.
 
-Exit status: 0 every leak was caught, and missed where its fault was left out;
+Exit status: 0 every leak was caught by all of them, and missed by the other;
 1 otherwise; 2 usage or set-up. Ctrl-C ends it, and leaves latest.json as it was.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if jobs < 1 {
@@ -175,6 +175,14 @@ func (r *runner) mutant(ctx context.Context, d Definition) Result {
 	result := Result{Definition: d}
 	var failed error
 	result.Story, failed = r.again(ctx, d, story, d.Focus)
+	for i, focus := range d.Also {
+		if failed != nil {
+			break
+		}
+		var a Attempt
+		a, failed = r.again(ctx, d, fmt.Sprintf("also-%d", i+1), focus)
+		result.Also = append(result.Also, a)
+	}
 	result.judge()
 	if failed == nil && d.Misses != "" {
 		var a Attempt
@@ -193,7 +201,7 @@ func (r *runner) mutant(ctx context.Context, d Definition) Result {
 	return result
 }
 
-// The folders of a mutant's two stories.
+// The folders of a mutant's two stories; those that must catch it too have a number.
 const (
 	story   = "story"
 	without = "without"

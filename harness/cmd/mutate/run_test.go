@@ -158,6 +158,19 @@ func TestMutant(t *testing.T) {
 		t.Errorf("the run of a mutant that was not caught is gone: %v", err)
 	}
 
+	d.Also = []string{"a story of another fault", "a third"}
+	r = fake(t, `case "$2" in *"a story"*) VERDICT=LEAK ;; *) VERDICT=PASS ;; esac`+judged)
+	table.Reset()
+	got = r.mutant(t.Context(), d)
+	printTable(&table, []Result{got})
+	if got.ok() || !got.Caught || len(got.Also) != 2 || len(got.Unseen) != 1 || !strings.Contains(got.line(), `"a third" came to PASS`) || !strings.Contains(table.String(), "1 of 2") {
+		t.Errorf("a mutant that only one of two other faults finds came to %+v: %s, table\n%s", got, got.line(), &table)
+	}
+	d.Also = d.Also[:1]
+	if got = r.mutant(t.Context(), d); !got.ok() || len(got.Also) != 1 {
+		t.Errorf("a mutant that another fault finds too came to %+v", got)
+	}
+
 	r = fake(t, "echo no spec has that name; exit 1")
 	if got = r.mutant(t.Context(), d); got.ok() || !strings.Contains(got.Error, "no story was judged") || !strings.Contains(got.Error, "no spec has that name") {
 		t.Errorf("a focus that matches nothing gave %q", got.Error)
