@@ -175,9 +175,15 @@ func (d Definition) check() error {
 	if slices.Contains(d.Also, "") {
 		return errors.New("also: an empty focus is every story")
 	}
-	for _, focus := range append([]string{d.Focus, d.Misses}, d.Also...) {
+	if _, err := regexp.Compile(d.Focus); err != nil {
+		return fmt.Errorf("focus: %w", err)
+	}
+	if _, err := regexp.Compile(d.Misses); err != nil {
+		return fmt.Errorf("misses: %w", err)
+	}
+	for _, focus := range d.Also {
 		if _, err := regexp.Compile(focus); err != nil {
-			return fmt.Errorf("focus, misses or also: %w", err)
+			return fmt.Errorf("also: %w", err)
 		}
 	}
 	if !slices.Contains([]record.Verdict{record.Leak, record.Late, record.Dead}, d.Verdict) {
