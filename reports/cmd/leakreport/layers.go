@@ -255,7 +255,13 @@ func (r layerRow) cell() string {
 		return "survived"
 	}
 	text := fmt.Sprintf("%.1f of %.1f s", r.Last, r.Window)
-	if len(r.Noticed) == 0 {
+	switch {
+	case r.Last < 0: // a PASS all the same: what was done there may end a connection or not
+		text = "none had to end"
+		if len(r.Noticed) == 0 {
+			return text
+		}
+	case len(r.Noticed) == 0:
 		return fmt.Sprintf("%s (%s)", text, r.BoundedBy)
 	}
 	var by []string

@@ -90,3 +90,15 @@ func TestLayersOfNothing(t *testing.T) {
 		t.Errorf("status %d, prints %q, says %q", got, out.String(), errs.String())
 	}
 }
+
+// A PASS in which not all was gone had nothing to be gone by: no time is shown for it.
+func TestLayersNoneHadToEnd(t *testing.T) {
+	r := layerRow{Verdict: record.Pass, Last: -1, Window: 12.4, BoundedBy: "TCP_USER_TIMEOUT"}
+	if got := r.cell(); got != "none had to end" {
+		t.Error(got)
+	}
+	r.Noticed = map[string]int{"drain": 2}
+	if got := r.cell(); got != "none had to end, drain 2" {
+		t.Error(got)
+	}
+}
