@@ -27,6 +27,7 @@ import (
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/load"
+	"github.com/halfopen/halfopen/harness/probe"
 	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/harness/target"
 )
@@ -271,6 +272,9 @@ func (w *World) abort(err error) {
 	if errors.As(err, new(*dead)) {
 		j.Verdict = record.Dead
 	}
+	if errors.Is(err, probe.ErrGone) {
+		w.awaitEnd()
+	}
 	if died := w.died(); died != "" {
 		j.Verdict, j.Reason = record.Dead, died
 	}
@@ -282,6 +286,18 @@ func (w *World) abort(err error) {
 		}
 	}
 	w.t.Fatalf("%s: %s", j.Verdict, j.Reason)
+}
+
+// awaitEnd waits until it is known how a process ended that is gone already for who
+// observes it: it loses its sockets and its memory before it can be waited for.
+func (w *World) awaitEnd() {
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for _, p := range []*Process{w.Server, w.Client} {
+			if p != nil && !p.Running() {
+				return
+			}
+		}
+	}
 }
 
 // close ends the spec: faults healed, visitors gone, processes killed, hosts down.
