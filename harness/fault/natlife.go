@@ -99,11 +99,8 @@ func (n NATLife) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error)
 		if err := until(ctx, witness, n.Life+quiet, "no mapping has expired"); err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("NAT life: %w", err), whole(ctx))
 		}
-	}
-	if !n.Outlived {
-		if err := wait(ctx, 2*n.Life); err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("NAT life: %w", err), whole(ctx))
-		}
+	} else if err := wait(ctx, 2*n.Life); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("NAT life: %w", err), whole(ctx))
 	}
 	return whole, witness, nil
 }

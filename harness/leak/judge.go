@@ -108,7 +108,7 @@ func Judge(r Round) record.Judgement {
 	}
 	j.Verdict, j.Reason = worst.verdict, worst.reason
 	if j.Verdict == record.Inconclusive && Starved(o) {
-		j.Starved = true
+		j.Starved = gaugeDoubt(r) == "" && !slices.ContainsFunc(j.Differences, lies) // which no wait explains
 		j.Reason += fmt.Sprintf("; the machine itself stood still for up to %.3g s", max(inWindow(o), afterHeal(o)))
 	}
 	if j.Verdict == record.Leak {

@@ -316,6 +316,33 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What a soak may leave out is what a wait may explain.
+func TestStarved(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Round)
+		want   bool
+	}{
+		{"given up in a flap", func(r *Round) { r.Window.Survive, r.Outcome.First, r.Outcome.Waited = true, 1, 3 }, true},
+		{"the fault did not bite", func(r *Round) { r.Fault.Bit, r.Outcome.Waited = false, 3 }, true},
+		{"the fault did not bite, on a calm machine", func(r *Round) { r.Fault.Bit = false }, false},
+		{"a file that lies", func(r *Round) {
+			tell(r, record.Options{Protocol: 6, Keepalive: true, KeepaliveIdle: 2, KeepaliveInterval: 1, KeepaliveCount: 3, UserTimeout: 50})
+			r.Outcome.Waited = 3
+		}, false},
+		{"a gauge that is gone", func(r *Round) {
+			r.Processes[0].B.Gauges = []record.Gauge{{Name: "held", Value: 1}}
+			r.Outcome.Waited = 3
+		}, false},
+	} {
+		r := healthy()
+		c.change(&r)
+		if j := Judge(r); j.Verdict != record.Inconclusive || j.Starved != c.want {
+			t.Errorf("%s: %s, starved %v: %s", c.name, j.Verdict, j.Starved, j.Reason)
+		}
+	}
+}
+
 func TestWhySocket(t *testing.T) {
 	for _, c := range []struct {
 		state, timer, want string

@@ -200,13 +200,14 @@ func probes(dead, total bool) func(context.Context, *bench) (reading, error) {
 			r.bit, r.witness = false, fmt.Sprintf("%d probes were seen", seen)
 			return r, nil
 		}
+		if total { // when they were seen does not matter
+			r.value = float64(seen)
+			return r, nil
+		}
 		r.value = last.Sub(first).Seconds() / float64(seen-1)
 		r.told = fmt.Sprintf("%d probes", seen)
 		if doubt := (unseen[0] + unseen[1]).Seconds() / float64(seen-1); doubt > 0.1 {
 			r.bit, r.witness = false, fmt.Sprintf("the machine stood still: the time between probes is known to %.2g s", doubt)
-		}
-		if total {
-			r.value, r.told = float64(seen), ""
 		}
 		return r, nil
 	}

@@ -122,7 +122,7 @@ func (j *job) soak() error {
 		return fmt.Errorf("open the pipe for progress: %w", err)
 	}
 	var lines sync.WaitGroup
-	lines.Go(func() { _, _ = io.Copy(os.Stdout, pipe) }) // until nobody can write
+	lines.Go(func() { _, _ = io.Copy(os.Stdout, pipe) }) // until nobody can write; a line that is lost is no finding
 	if err := os.Setenv(harness.EnvProgress, path); err != nil {
 		return fmt.Errorf("set up the soak: %w", err)
 	}
