@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // config writes a config file.
@@ -188,6 +189,27 @@ func TestLogReopened(t *testing.T) {
 		_, err := os.Stat(path)
 		return err == nil
 	})
+}
+
+// A SIGHUP after the last reload, before the process is gone, ends nobody: without
+// that this test process dies of it.
+func TestHangupAtTheEnd(t *testing.T) {
+	reloaded := make(chan struct{}, 1)
+	stop := onHangup(func() { reloaded <- struct{}{} })
+	hangUp := func() {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangUp()
+	<-reloaded
+	stop()
+	hangUp()
+	select {
+	case <-reloaded:
+		t.Error("reloaded after stop")
+	case <-time.After(50 * time.Millisecond):
+	}
 }
 
 func TestVersionAndCompletion(t *testing.T) {

@@ -28,7 +28,8 @@ func secondSignal(drain time.Duration) (ctx context.Context, stop func()) {
 }
 
 // onHangup calls reload at each SIGHUP until stop, which waits for a call under
-// way.
+// way. The process goes on to catch SIGHUP after stop: one that comes before its
+// end must not turn an orderly end into a death by a signal.
 func onHangup(reload func()) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -45,7 +46,6 @@ func onHangup(reload func()) (stop func()) {
 		}
 	})
 	return func() {
-		signal.Stop(hangups)
 		close(done)
 		reloading.Wait()
 	}
