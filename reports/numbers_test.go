@@ -1,7 +1,9 @@
 package reports
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -83,7 +85,8 @@ func (r *truth) take(v any) {
 	}
 }
 
-// truthOf reads a record on its own, without the code that draws it.
+// truthOf reads a record on its own, without the code that draws it. Of one that is cut
+// off it has the lines before the cut, and the number of the line that is not whole.
 func truthOf(t *testing.T, dir string) *truth {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, record.FileName))
@@ -91,7 +94,16 @@ func truthOf(t *testing.T, dir string) *truth {
 		t.Fatal(err)
 	}
 	r := &truth{}
-	for line := range strings.Lines(string(data)) {
+	whole, broken := strings.Split(string(data), "\n"), ""
+	if last := len(whole) - 1; whole[last] != "" {
+		broken = whole[last]
+		r.add(float64(len(whole)))
+		whole = whole[:last]
+	}
+	for _, line := range whole {
+		if line == "" {
+			continue // behind the last end of a line
+		}
 		var v map[string]any
 		if err := json.Unmarshal([]byte(line), &v); err != nil {
 			t.Fatal(err)
@@ -99,8 +111,8 @@ func truthOf(t *testing.T, dir string) *truth {
 		r.take(v)
 	}
 	events, err := record.Read(dir)
-	if err != nil {
-		t.Fatal(err)
+	if errors.Is(err, record.ErrCut) != (broken != "") || err != nil && broken == "" {
+		t.Fatalf("read the record, which ends in %.40q: %v", broken, err)
 	}
 	r.derive(events)
 	slices.Sort(r.values)
@@ -274,39 +286,99 @@ func TestNumbersAreOfTheRecord(t *testing.T) {
 	files["index"], known["index"] = filepath.Join(dir, PageName), all
 
 	for name, file := range files {
-		list, seen := known[name].invented(look(t, browser, modes[0], file).Texts)
-		for _, number := range list {
-			t.Errorf("%s: the page shows %s, which is not in the record", name, number)
-		}
-		// The comparison must be able to fail: most numbers are not in the record, and one
-		// that is planted on the page is found.
-		free := 0
-		for n := range 1000 {
-			if !known[name].has(float64(n), 0) {
-				free++
-			}
-		}
-		page, planted := read(t, filepath.Dir(file), filepath.Base(file)), 0
-		for _, tile := range []string{"<dd><b>", "</h2>", "<td class=\"prose\">"} {
-			before, after, ok := strings.Cut(page, tile)
-			if !ok {
-				continue
-			}
-			text := tile + "917253 of "
-			if tile == "</h2>" {
-				text = " 917253" + tile
-			}
-			other := filepath.Join(filepath.Dir(file), "planted.html")
-			if err := os.WriteFile(other, []byte(before+text+after), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			list, _ := known[name].invented(look(t, browser, modes[0], other).Texts)
-			if planted++; len(list) != 1 || !strings.Contains(list[0], "917253") {
-				t.Errorf("%s: a number planted at %q: found are %q", name, tile, list)
-			}
-		}
-		if t.Logf("%s: %d numbers compared; of the counts below 1000, %d would be refused; %d planted", name, seen, free, planted); seen < 30 || free < 850 || planted < 2 {
-			t.Errorf("%s: %d numbers read, %d of 1000 refused, %d planted: this comparison says nothing", name, seen, free, planted)
+		known[name].compare(t, browser, name, file)
+	}
+}
+
+// compare looks at a page and holds its numbers against the truth, then plants one that
+// the truth does not have.
+func (r *truth) compare(t *testing.T, browser context.Context, name, file string) {
+	t.Helper()
+	list, seen := r.invented(look(t, browser, modes[0], file).Texts)
+	for _, number := range list {
+		t.Errorf("%s: the page shows %s, which is not in the record", name, number)
+	}
+	// The comparison must be able to fail: most numbers are not in the record, and one
+	// that is planted on the page is found.
+	free := 0
+	for n := range 1000 {
+		if !r.has(float64(n), 0) {
+			free++
 		}
 	}
+	page, planted := read(t, filepath.Dir(file), filepath.Base(file)), 0
+	for _, tile := range []string{"<dd><b>", "</h2>", "<td class=\"prose\">"} {
+		before, after, ok := strings.Cut(page, tile)
+		if !ok {
+			continue
+		}
+		text := tile + "917253 of "
+		if tile == "</h2>" {
+			text = " 917253" + tile
+		}
+		other := filepath.Join(filepath.Dir(file), "planted.html")
+		if err := os.WriteFile(other, []byte(before+text+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		list, _ := r.invented(look(t, browser, modes[0], other).Texts)
+		if planted++; len(list) != 1 || !strings.Contains(list[0], "917253") {
+			t.Errorf("%s: a number planted at %q: found are %q", name, tile, list)
+		}
+	}
+	if t.Logf("%s: %d numbers compared; of the counts below 1000, %d would be refused; %d planted", name, seen, free, planted); seen < 30 || free < 850 || planted < 2 {
+		t.Errorf("%s: %d numbers read, %d of 1000 refused, %d planted: this comparison says nothing", name, seen, free, planted)
+	}
+}
+
+// Of a record that ends in the middle of a line, a page shows what the lines before have,
+// and nothing else; it says that it is cut off, and where.
+func TestNumbersOfACutRecord(t *testing.T) {
+	browser := chromium(t)
+	for _, c := range []struct {
+		name string
+		run  *recordBuilder
+		at   string // the last line of this kind is cut in its middle
+		line int    // or a line of this number
+	}{
+		{"a leak, cut in its verdict", leakRun(t), `"verdict":{"verdict":"LEAK"`, 0},
+		{"a leak, cut in a snapshot", leakRun(t), `"label":"F"`, 0},
+		{"a soak, cut in a point", soakRun(t, 30, 17), `"point":{`, 0},
+		{"a pass, cut in its last line", passRun(t), `"finish":{`, 0},
+		{"a leak, cut in its second line", leakRun(t), "", 2},
+	} {
+		dir := c.run.write()
+		mustWrite(t, dir)
+		all := look(t, browser, modes[0], filepath.Join(dir, PageName)).Texts
+		line := cutRecord(t, dir, c.at, c.line)
+		_, page := mustWrite(t, dir)
+		known := truthOf(t, dir)
+		if want := fmt.Sprintf("cut off in its last line, number %s", thousands(line)); !strings.Contains(page, want) {
+			t.Errorf("%s: the page does not say %q", c.name, want)
+		}
+		// What the lines behind the cut have is no truth any more.
+		if list, _ := known.invented(all); len(list) == 0 {
+			t.Errorf("%s: the page of the whole record would pass for that of its beginning", c.name)
+		}
+		known.compare(t, browser, c.name, filepath.Join(dir, PageName))
+	}
+}
+
+// cutRecord ends the record of a run in the middle of the last line that has the text at,
+// or of the line with the number n, and gives that line's number.
+func cutRecord(t *testing.T, dir, at string, n int) int {
+	t.Helper()
+	lines := strings.SplitAfter(read(t, dir, record.FileName), "\n")
+	for i, line := range lines {
+		if at != "" && strings.Contains(line, at) {
+			n = i + 1
+		}
+	}
+	if n == 0 {
+		t.Fatalf("no line of the record has %q", at)
+	}
+	half := lines[n-1][:len(lines[n-1])/2]
+	if err := os.WriteFile(filepath.Join(dir, record.FileName), []byte(strings.Join(lines[:n-1], "")+half), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

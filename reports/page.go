@@ -182,8 +182,8 @@ func (p *page) banner(s *story, focus focus) {
 			}
 		}
 	}
-	if s.cut {
-		p.Notes = append(p.Notes, "The record is cut off in its last line: the run was killed, or the disk was full. What follows is all that was written.")
+	if s.cut != nil {
+		p.Notes = append(p.Notes, s.cut.String())
 	}
 	ended := len(s.finish) > 0
 	for _, f := range s.finish {
@@ -191,7 +191,7 @@ func (p *page) banner(s *story, focus focus) {
 			p.Notes = append(p.Notes, fmt.Sprintf("The run ended early, after %s: %s", seconds(f.Duration), strings.TrimSuffix(f.Reason+", "+f.Detail, ", ")))
 		}
 	}
-	if !ended && !s.cut {
+	if !ended && s.cut == nil {
 		p.Notes = append(p.Notes, "The record has no end: the run was killed, or still goes on.")
 	}
 }

@@ -20,7 +20,7 @@ type story struct {
 	checks  []record.Check
 	finish  []record.Finish
 	shrunk  []record.Shrunk
-	cut     bool // the record ended in the middle of a line
+	cut     *cutOff // the record ended in the middle of a line
 	summary record.Summary
 }
 
@@ -58,6 +58,42 @@ type round struct {
 	verdict     record.Verdict
 }
 
+// cutOff is where a record ends in the middle of a line: the number of that line, how long
+// after the first event the last whole one was, and the spec of that, "" for none.
+type cutOff struct {
+	line  int
+	after time.Duration
+	spec  string
+}
+
+// newCutOff takes the events before the cut, each of which was one line.
+func newCutOff(events []record.Event) *cutOff {
+	c := &cutOff{line: len(events) + 1}
+	if len(events) == 0 {
+		return c
+	}
+	last := events[len(events)-1]
+	c.after = last.At.Sub(events[0].At)
+	for _, e := range events {
+		if e.Begin != nil && e.Spec == last.Spec {
+			c.spec = e.Begin.Name
+		}
+	}
+	return c
+}
+
+// String says where, and what was written last.
+func (c *cutOff) String() string {
+	if c.line == 1 {
+		return "The record is cut off in its first line: nothing of it can be read."
+	}
+	text := fmt.Sprintf("The record is cut off in its last line, number %s: the run was killed, or the disk was full. What follows is all that was written, as far as %s after its beginning", thousands(c.line), seconds(c.after.Seconds()))
+	if c.spec != "" {
+		text += fmt.Sprintf(", in “%s”", cutText(c.spec, 200))
+	}
+	return text + "."
+}
+
 type timed[T any] struct {
 	at time.Time
 	it T
@@ -68,7 +104,10 @@ type timed[T any] struct {
 // specs died before they were judged is no pass.
 func tell(events []record.Event, cut bool) *story {
 	clean(events)
-	s := &story{cut: cut}
+	s := &story{}
+	if cut {
+		s.cut = newCutOff(events)
+	}
 	byID := map[string]*spec{}
 	for i := range events {
 		e := &events[i]
@@ -114,7 +153,7 @@ func tell(events []record.Event, cut bool) *story {
 		// is worse than all of its specs has a reason of its own: the self-check.
 		s.summary.Reason = worst[0].worst.judgement().Reason
 	}
-	if cut {
+	if s.cut != nil {
 		s.summary.Interrupted = true
 	}
 	s.summary.Started = s.start
