@@ -232,12 +232,19 @@ func (b *bundle) tables(role string, s leak.Snapshots) {
 	}
 	b.text(role+"-fds.txt", "descriptors at each snapshot", fds.String(), false)
 	b.text(role+"-sockets.txt", "sockets at each snapshot, with kernel timers and queues; fd -1: held by no process", sockets.String(), false)
-	b.text(role+"-goroutines-before.txt", "goroutine dump at snapshot B, before the visits", dump(s.B.Goroutines), false)
 	last := s.F
 	if len(s.G.Goroutines) > 0 {
 		last = s.G
 	}
-	b.text(role+"-goroutines-after.txt", "goroutine dump at the last snapshot", dump(last.Goroutines), false)
+	before, after := role+"-goroutines-before.txt", role+"-goroutines-after.txt"
+	switch {
+	case len(s.B.Goroutines) == 0:
+		b.lack(fmt.Errorf("%s, %s: this target's goroutines cannot be read", before, after))
+	case len(last.Goroutines) == 0:
+		b.lack(fmt.Errorf("%s: none was had of the %s of snapshot B at the window's end, or later", after, role))
+	}
+	b.text(before, "goroutine dump at snapshot B, before the visits", dump(s.B.Goroutines), false)
+	b.text(after, "goroutine dump at the last snapshot", dump(last.Goroutines), false)
 }
 
 // dump writes goroutines as the runtime does with debug=2.
@@ -273,7 +280,12 @@ func (b *bundle) heap(ctx context.Context, p *Process, before []byte) {
 	}
 	b.profile(p.Role+"-heap-before.pb.gz", "heap profile at snapshot B, for go tool pprof", before)
 	b.profile(p.Role+"-heap-after.pb.gz", "heap profile at the verdict", now)
-	if len(before) == 0 || len(now) == 0 {
+	switch {
+	case len(now) == 0:
+		b.lack(fmt.Errorf("heap of the %s: this target's cannot be read", p.Role))
+		return
+	case len(before) == 0:
+		b.lack(fmt.Errorf("%s-heap-before.pb.gz, %[1]s-heap-diff.txt: none was had of this %[1]s at snapshot B", p.Role))
 		return
 	}
 	text, err := heapDiff(before, now)

@@ -37,6 +37,10 @@ func leakRun(t *testing.T) *recordBuilder {
 	b.events = b.events[:len(b.events)-1]
 	b.begin("leaky", "Login churn silent death with quick re-login over the old one", "catalogue", "scenarios/churn_test.go", 41)
 	b.play(scene{spec: "leaky", exposed: 24, leaked: 1})
+	b.add("leaky", 0, record.Event{Kind: record.KindEvidence, Evidence: &record.Evidence{Dir: "evidence/1-1-7", Redacted: 3, Files: []record.EvidenceFile{
+		{Name: "server.pcapng", What: "the last 4096 packets at the server's cables, for Wireshark or tcpdump; 731 before them were not kept", Bytes: 1_286_324},
+		{Name: "server-1.log", What: "what the process printed", Bytes: 524_283, Cut: true}, {Name: "server-fds.txt", What: "descriptors at each snapshot", Bytes: 4141},
+	}, Missing: []string{"client-goroutines-after.txt: none was had of the client of snapshot B at the window's end, or later"}}})
 	b.end("leaky", "failed", "1 session socket outlived its window\nscenarios/churn_test.go:52", 31.4)
 	b.begin("open", "Router reboot is survived", "catalogue", "scenarios/nat_test.go", 90)
 	for phase, witness := range map[string]string{"injected": "", "witnessed": "conntrack still has the mapping 10.0.2.2:40112"} {

@@ -96,10 +96,10 @@ func size(bytes int64) string {
 	switch {
 	case bytes < 10<<10:
 		return fmt.Sprintf("%d B", bytes)
-	case bytes < 10<<20:
-		return fmt.Sprintf("%d KiB", bytes>>10)
+	case bytes < 1<<20:
+		return fmt.Sprintf("%.0f KiB", float64(bytes)/(1<<10))
 	}
-	return fmt.Sprintf("%d MiB", bytes>>20)
+	return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
 }
 
 func trimZeros(s string) string {
