@@ -64,10 +64,10 @@ func (p *Process) weigh(ctx context.Context, s *record.Sample) error {
 	return nil
 }
 
-// stop ends the process by SIGTERM, and its observation.
-func (p *Process) stop(ctx context.Context) error {
+// leave ends the process in good order, and its observation.
+func (p *Process) leave(ctx context.Context) error {
 	p.left = true
-	err := errors.Join(p.Observer.Close(), p.Stop(ctx))
+	err := errors.Join(goodbye(ctx, p.Instance, p.Observer), p.Observer.Close())
 	p.report("stopped", p.Status())
 	return err
 }

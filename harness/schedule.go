@@ -203,16 +203,17 @@ func (w *World) outlast() {
 func (w *World) revive(ctx context.Context, role string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, setUpTime, errors.New("it does not become ready"))
 	defer cancel()
-	p, start := w.Client, func() error { return errors.Join(w.Client.Observer.Close(), w.startClient(ctx)) }
-	if role == w.Server.Role {
-		p, start = w.Server, func() error { return w.restartServer(ctx) }
+	p, start := w.process(role), func() error { return errors.Join(w.Client.Observer.Close(), w.startClient(ctx)) }
+	if p == w.Server {
+		start = func() error { return w.restartServer(ctx) }
 	}
-	select { // a goodbye may take a while
-	case <-p.Exited():
-		return start()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	// A goodbye may take a while, longer than its step.
+	told, waited := time.Now(), w.waited()
+	if err := parted(ctx, p.Instance, fault.Goodbye); err != nil {
+		return err
 	}
+	w.outstayed(p, told, fault.Goodbye, w.waited()-waited)
+	return start()
 }
 
 // follow lets a visitor come for each that is cut off, until ctx ends. The channel gives

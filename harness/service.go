@@ -139,9 +139,7 @@ func (w *World) newcomer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-	defer cancel()
-	return errors.Join(w.served(ctx, w.Lab.Visitor, target.Newcomer), i.Stop(leave))
+	return errors.Join(w.served(ctx, w.Lab.Visitor, target.Newcomer), goodbye(context.WithoutCancel(ctx), i, nil))
 }
 
 // served visits a client until a whole round of visits succeeds.

@@ -197,7 +197,7 @@ func (w *World) warmUp(ctx context.Context) error {
 	if err := w.newcomer(ctx); err != nil {
 		return err
 	}
-	if err := w.Client.stop(ctx); err != nil {
+	if err := w.Client.leave(ctx); err != nil {
 		return err
 	}
 	if err := w.comeBack(ctx); err != nil {

@@ -103,12 +103,13 @@ func inject(t *testing.T, f Fault, l *lab.Lab) (Heal, Witness) {
 	return heal, witness
 }
 
-func expect(t *testing.T, witness Witness, want bool) {
+func expect(t *testing.T, witness Witness, want bool) (saw string) {
 	t.Helper()
 	saw, bit, err := witness(t.Context())
 	if err != nil || bit != want {
 		t.Fatalf("witness saw %q (bit %v, %v), want bit %v", saw, bit, err, want)
 	}
+	return saw
 }
 
 func healTwice(t *testing.T, heal Heal) {

@@ -44,44 +44,42 @@ func (k Kill) Inject(_ context.Context, on *lab.Lab) (Heal, Witness, error) {
 // itself, also when a peer does not answer.
 type Terminate struct {
 	Role string // of the process in the lab: "client"
-	// Within is how long it may take to end; 10 s if it is 0.
+	// Within is how long it may take to end; Goodbye if it is 0.
 	Within time.Duration
 }
 
+// Goodbye is how long a process may take to end after SIGTERM, if nothing else is said.
+const Goodbye = 10 * time.Second
+
 // Describe implements Fault.
 func (t Terminate) Describe() record.Fault {
-	return record.Fault{Name: "SIGTERM", Place: t.Role, Class: record.Closed, Ends: t.Role}
+	return record.Fault{Name: "SIGTERM", Place: t.Role, Class: record.Closed, Ends: t.Role, Within: t.within().Seconds()}
 }
 
-// Inject implements Fault. It returns when the process has ended, and fails if it
-// does not.
+func (t Terminate) within() time.Duration { return cmp.Or(t.Within, Goodbye) }
+
+// Inject implements Fault. It returns when the process has ended, or its time is over:
+// that it still runs then is no failure of the fault but a finding about the process,
+// which is left as it is.
 func (t Terminate) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error) {
 	p, err := running(on, t.Role)
 	if err != nil {
 		return nil, nil, fmt.Errorf("terminate %w", err)
 	}
-	within := cmp.Or(t.Within, 10*time.Second)
-	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("%v have passed", within))
+	ctx, cancel := context.WithTimeoutCause(ctx, t.within(), fmt.Errorf("%v have passed", t.within()))
 	defer cancel()
 	began := time.Now()
 	if err := p.Signal(unix.SIGTERM); err != nil {
 		return nil, nil, fmt.Errorf("terminate: %w", err)
 	}
-	stubborn := false
+	saw := ""
 	select {
 	case <-p.Exited():
+		saw = fmt.Sprintf("pid %d: %s, %v after SIGTERM", p.PID(), p.Status(), time.Since(began).Round(time.Millisecond))
 	case <-ctx.Done():
-		// Not the fault's failure but a finding: the witness tells it.
-		stubborn = true
+		saw = fmt.Sprintf("pid %d still ran %v after SIGTERM", p.PID(), time.Since(began).Round(time.Millisecond))
 	}
-	took := time.Since(began)
-	witness := func(context.Context) (string, bool, error) {
-		if stubborn {
-			return fmt.Sprintf("pid %d has not ended %v after SIGTERM", p.PID(), took.Round(time.Millisecond)), false, nil
-		}
-		return fmt.Sprintf("pid %d: %s, %v after SIGTERM", p.PID(), p.Status(), took.Round(time.Millisecond)), true, nil
-	}
-	return nothing, witness, nil
+	return nothing, func(context.Context) (string, bool, error) { return saw, true, nil }, nil
 }
 
 // running is the process of a role, which must not have ended.

@@ -14,16 +14,20 @@ func TestTerminate(t *testing.T) {
 	l := build(t, lab.Direct)
 	start(t, l, l.Client, "client", "exec sleep 1000")
 	_, witness := inject(t, Terminate{Role: "client"}, l)
-	expect(t, witness, true)
+	if saw := expect(t, witness, true); !strings.Contains(saw, "terminated") {
+		t.Errorf("the witness saw %q", saw)
+	}
 
-	// One that does not listen has not been terminated.
+	// One that does not listen is not waited for without end, and told of.
 	ready := filepath.Join(t.TempDir(), "ready")
 	start(t, l, l.Client, "client", "trap '' TERM; touch "+ready+"; while :; do sleep 0.1; done")
 	if !eventually(func() bool { _, err := os.Stat(ready); return err == nil }) {
 		t.Fatal("it does not start")
 	}
 	_, witness = inject(t, Terminate{Role: "client", Within: 300 * time.Millisecond}, l)
-	expect(t, witness, false)
+	if saw := expect(t, witness, true); !strings.Contains(saw, "still ran") || !l.Processes["client"].Running() {
+		t.Errorf("the witness saw %q", saw)
+	}
 }
 
 func TestExhaustFDs(t *testing.T) {

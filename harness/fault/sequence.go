@@ -26,7 +26,7 @@ func (s Sequence) Describe() record.Fault {
 		d := s[i].Describe()
 		whole.Name = fmt.Sprintf("%s, then %s", d.Name, whole.Name)
 		if whole.Ends == "" {
-			whole.Ends = d.Ends
+			whole.Ends, whole.Within = d.Ends, d.Within
 		}
 	}
 	return whole

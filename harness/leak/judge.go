@@ -141,6 +141,9 @@ func findings(r Round, j record.Judgement) []finding {
 	}
 	add(o.Died != "", record.Dead, "%s", o.Died)
 	add(o.Corrupt != "", record.Dead, "%s", o.Corrupt)
+	if o.Stayed != nil {
+		found = append(found, stayed(*o.Stayed))
+	}
 	add(!r.Fault.Bit, record.Inconclusive, "the fault did not bite: %s: %s", r.Fault.Name, r.Fault.Witness)
 	add(r.Fault.Exposures == 0, record.Inconclusive, "no connection went through %s", r.Fault.Name)
 	if !r.Fault.Bit || r.Fault.Exposures == 0 {

@@ -236,8 +236,10 @@ type Fault struct {
 	Class Class  `json:"class"`
 	// Ends is the role of the process that the fault kills; it is "" if every
 	// process outlives the fault.
-	Ends  string `json:"ends,omitempty"`
-	Phase string `json:"phase"` // "injected", "witnessed", "healed"
+	Ends string `json:"ends,omitempty"`
+	// Within is how many seconds that process has, where the fault only tells it to end.
+	Within float64 `json:"within,omitempty"`
+	Phase  string  `json:"phase"` // "injected", "witnessed", "healed"
 	// Witness is the proof that the fault bit; for a fault without effect, what
 	// was looked for and not found (Bit is false then).
 	Witness string `json:"witness,omitempty"`
@@ -344,10 +346,24 @@ type Outcome struct {
 	Broken  string `json:"broken,omitempty"`
 	Stalled string `json:"stalled,omitempty"`
 	Died    string `json:"died,omitempty"`
+	// Stayed is a process that was told to end, and did not.
+	Stayed *Stay `json:"stayed,omitempty"`
 	// Beside is what other clients lost by a fault that was not theirs.
 	Beside string `json:"beside,omitempty"`
 	// Offer is what another client was offered beside the fault, and what it got.
 	Offer *Offer `json:"offer,omitempty"`
+}
+
+// Stay is a process that was told to end by SIGTERM, and still ran when its time was over.
+// It was killed then.
+type Stay struct {
+	Role   string  `json:"role"`
+	PID    int     `json:"pid"`
+	After  float64 `json:"after"`  // for how long it was waited, in seconds
+	Within float64 `json:"within"` // how long it had
+	Runs   string  `json:"runs"`   // what it still held and did
+	// Waited is Outcome's, while it was waited for.
+	Waited float64 `json:"waited"`
 }
 
 // Offer is how much came through a client that the fault was not for, in bytes a second.

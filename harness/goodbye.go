@@ -1,0 +1,98 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/halfopen/halfopen/harness/fault"
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/probe"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/harness/target"
+)
+
+// A process that is told to end by SIGTERM has a time to do so. One that stays is told
+// of, with what it still did, and killed: the rest of the story is told without it.
+
+// stay is a process that must have ended by now, told to at that time, in which the
+// machine has let threads wait for so many seconds; nil if it has ended.
+func stay(ctx context.Context, i *target.Instance, o *probe.Observer, told time.Time, within time.Duration, waited float64) (*record.Stay, error) {
+	if !i.Running() {
+		return nil, nil
+	}
+	s := &record.Stay{Role: i.Role, PID: i.PID(), After: time.Since(told).Seconds(), Within: within.Seconds(), Waited: waited, Runs: "what nobody observes"}
+	if o != nil {
+		ctx, cancel := context.WithTimeoutCause(ctx, time.Second, errors.New("it does not answer"))
+		defer cancel()
+		if sample, err := o.Sample(ctx); err == nil {
+			s.Runs = leak.Runs(sample)
+		} else {
+			s.Runs = fmt.Sprintf("what could not be read: %v", err)
+		}
+	}
+	return s, i.Kill()
+}
+
+// goodbye tells a process to end, outside of any fault, and blames it if it does not. It
+// may have no observer.
+func goodbye(ctx context.Context, i *target.Instance, o *probe.Observer) error {
+	starved := StartStarvation()
+	defer starved.End()
+	told := time.Now()
+	if err := i.Signal(unix.SIGTERM); err != nil {
+		return err
+	}
+	if err := parted(ctx, i, fault.Goodbye); err != nil {
+		return errors.Join(err, i.Kill())
+	}
+	s, err := stay(ctx, i, o, told, fault.Goodbye, starved.Waited())
+	if err != nil || s == nil {
+		return err
+	}
+	verdict, reason := leak.Stayed(*s)
+	if err = errors.New(reason); verdict == record.Dead {
+		err = &dead{err}
+	}
+	return err
+}
+
+// parted waits until a process has ended, for so long at most.
+func parted(ctx context.Context, i *target.Instance, most time.Duration) error {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-i.Exited():
+		return nil
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// outstayed notes a process of the round that was told to end at that time, and still runs.
+func (w *World) outstayed(p *Process, told time.Time, within time.Duration, waited float64) {
+	w.t.Helper()
+	if err := context.Cause(w.ctx); err != nil {
+		w.t.Fatalf("wait for the end of the %s: %v", p.Role, err)
+	}
+	s, err := stay(w.ctx, p.Instance, p.Observer, told, within, waited)
+	if err != nil {
+		w.abort(err)
+	}
+	if s != nil && w.round.outcome.Stayed == nil {
+		w.round.outcome.Stayed = s
+	}
+}
+
+// process is the one that has a role.
+func (w *World) process(role string) *Process {
+	if role == w.Server.Role {
+		return w.Server
+	}
+	return w.Client
+}
