@@ -170,13 +170,7 @@ func (w *World) visit(n int, flow load.Flow, protocols []load.Protocol) {
 			w.skip(fmt.Sprintf("target %s has no way for %s", w.suite.Target.Name, p))
 		}
 	}
-	spread := make([]load.Protocol, 0, n)
-	for i := range n {
-		spread = append(spread, protocols[i%len(protocols)])
-	}
-	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("opening the visitors took too long"))
-	defer cancel()
-	visitors, err := w.open(ctx, w.Lab.Visitor, target.Returning, flow, spread)
+	visitors, err := w.letIn(n, flow, protocols)
 	w.round.visitors = append(w.round.visitors, visitors...)
 	if err != nil {
 		w.abort(fmt.Errorf("open visitors: %w", err))
@@ -188,6 +182,22 @@ func (w *World) visit(n int, flow load.Flow, protocols []load.Protocol) {
 	default:
 		w.round.traffic = "idle and in flight"
 	}
+}
+
+// letIn opens n visitors of the returning client, spread over the protocols. Who did not
+// get in is an error, which says if the machine stood still meanwhile.
+func (w *World) letIn(n int, flow load.Flow, protocols []load.Protocol) (visitors []*load.Visitor, err error) {
+	spread := make([]load.Protocol, 0, n)
+	for i := range n {
+		spread = append(spread, protocols[i%len(protocols)])
+	}
+	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("the visitors took too long"))
+	defer cancel()
+	waited, err := withWaits(func() (err error) {
+		visitors, err = w.open(ctx, w.Lab.Visitor, target.Returning, flow, spread)
+		return err
+	})
+	return visitors, excuse(err, waited)
 }
 
 // Attempt has n visitors come while the fault is there, each with one whole visit, and

@@ -14,7 +14,6 @@ import (
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/record"
-	"github.com/halfopen/halfopen/harness/target"
 )
 
 // Soak runs cycles on the World's one long-lived server until d is over: visitors,
@@ -169,14 +168,7 @@ func (w *World) Prime(n int) {
 // of concurrency is set in a cycle that is judged.
 func (w *World) prime(visitors int, flow load.Flow) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeoutCause(w.ctx, setUpTime, errors.New("the priming burst took too long"))
-	defer cancel()
-	protocols := w.protocols()
-	spread := make([]load.Protocol, 0, visitors)
-	for i := range visitors {
-		spread = append(spread, protocols[i%len(protocols)])
-	}
-	burst, err := w.open(ctx, w.Lab.Visitor, target.Returning, flow, spread)
+	burst, err := w.letIn(visitors, flow, w.protocols())
 	closeAll(burst)
 	if err != nil {
 		w.abort(fmt.Errorf("priming burst: %w", err))

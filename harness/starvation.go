@@ -7,6 +7,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/halfopen/halfopen/harness/leak"
+	"github.com/halfopen/halfopen/harness/record"
 )
 
 // Starvation measures how long this machine let a ready thread wait: a ticker on a
@@ -64,6 +67,25 @@ func (s *Starvation) End() (longest, pressure float64) {
 	<-s.stopped
 	waited := cpuPressure() - s.pressure
 	return s.longest.Seconds(), waited.Seconds() / time.Since(s.began).Seconds()
+}
+
+// withWaits is what came of do, and how long the machine let threads wait meanwhile, all waits
+// together, in seconds.
+func withWaits(do func() error) (waited float64, err error) {
+	s := StartStarvation()
+	defer s.End()
+	err = do()
+	return s.Waited(), err
+}
+
+// excuse says before what failed that the machine stood still meanwhile, if it did: a target
+// with no time to run may look as if it cut its visitors off. Of many who were cut off, the
+// last lines may not be shown.
+func excuse(err error, waited float64) error {
+	if text := leak.StoodStill(record.Outcome{Waited: waited}); err != nil && text != "" {
+		return fmt.Errorf("%s: %w", text, err)
+	}
+	return err
 }
 
 // cpuPressure is the total of /proc/pressure/cpu.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/halfopen/halfopen/harness/record"
@@ -27,14 +28,15 @@ func TestEachClientHasItsOwnTimeToServe(t *testing.T) {
 		{"the new one not at all", 0, time.Minute, [2]bool{true, false}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			w := &World{ctx: t.Context(), round: &round{healedAt: time.Now()}}
-			got := w.ask(limit, serves(c.returning), serves(c.newcomer))
-			for i, s := range got {
-				if s.OK != c.ok[i] || s.OK != (s.Error == "") || s.Limit != limit || s.OK && s.After > limit {
-					t.Errorf("%+v, want OK %v", s, c.ok[i])
+			synctest.Test(t, func(t *testing.T) {
+				w := &World{ctx: t.Context(), round: &round{healedAt: time.Now()}}
+				got := w.ask(limit, serves(c.returning), serves(c.newcomer))
+				for i, s := range got {
+					if s.OK != c.ok[i] || s.OK != (s.Error == "") || s.Limit != limit || s.OK && s.After > limit {
+						t.Errorf("%+v, want OK %v", s, c.ok[i])
+					}
 				}
-			}
+			})
 		})
 	}
 }

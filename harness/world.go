@@ -227,15 +227,14 @@ func (w *World) comeBack(ctx context.Context) error {
 	limit := leak.ServiceLimit(w.suite.Settings)
 	within, cancel := context.WithTimeoutCause(ctx, seconds(limit), fmt.Errorf("%.3g s are over", limit))
 	defer cancel()
-	starved := StartStarvation()
-	err := w.startClient(within)
-	if err == nil {
-		err = w.served(within, w.Lab.Visitor, target.Returning)
-	}
-	waited := starved.Waited()
-	starved.End()
+	waited, err := withWaits(func() error {
+		if err := w.startClient(within); err != nil {
+			return err
+		}
+		return w.served(within, w.Lab.Visitor, target.Returning)
+	})
 	if err == nil || ctx.Err() != nil || leak.Starved(record.Outcome{Waited: waited}) {
-		return err
+		return excuse(err, waited)
 	}
 	return &dead{fmt.Errorf("the client left in good order, came back, and is not served within %.3g s: %w", limit, err)}
 }
@@ -272,10 +271,11 @@ func (w *World) abort(err error) {
 	if errors.As(err, new(*dead)) {
 		j.Verdict = record.Dead
 	}
-	if errors.Is(err, probe.ErrGone) {
-		w.awaitEnd()
+	died := w.died()
+	if died == "" && errors.Is(err, probe.ErrGone) {
+		died = w.awaitEnd()
 	}
-	if died := w.died(); died != "" {
+	if died != "" {
 		j.Verdict, j.Reason = record.Dead, died
 	}
 	if w.ctx.Err() == nil {
@@ -288,16 +288,13 @@ func (w *World) abort(err error) {
 	w.t.Fatalf("%s: %s", j.Verdict, j.Reason)
 }
 
-// awaitEnd waits until it is known how a process ended that is gone already for who
+// awaitEnd is died, once it is known how a process ended that is gone already for who
 // observes it: it loses its sockets and its memory before it can be waited for.
-func (w *World) awaitEnd() {
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		for _, p := range []*Process{w.Server, w.Client} {
-			if p != nil && !p.Running() {
-				return
-			}
-		}
+func (w *World) awaitEnd() (died string) {
+	for end := time.Now().Add(2 * time.Second); died == "" && time.Now().Before(end); died = w.died() {
+		time.Sleep(5 * time.Millisecond)
 	}
+	return died
 }
 
 // close ends the spec: faults healed, visitors gone, processes killed, hosts down.

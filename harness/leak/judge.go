@@ -32,6 +32,14 @@ const keeps = 0.8
 // was late then says nothing.
 func Starved(o record.Outcome) bool { return max(inWindow(o), afterHeal(o)) > starving }
 
+// StoodStill is what stands beside a finding on a machine that starved; "" on another.
+func StoodStill(o record.Outcome) string {
+	if !Starved(o) {
+		return ""
+	}
+	return fmt.Sprintf("the machine itself stood still for up to %.3g s", max(inWindow(o), afterHeal(o)))
+}
+
 // inWindow and afterHeal are how late the machine may have made a target, in seconds,
 // that takes many steps: all waits of that time together, which are no less than the
 // longest. What it stood still before or after excuses nothing.
@@ -109,7 +117,7 @@ func Judge(r Round) record.Judgement {
 	j.Verdict, j.Reason = worst.verdict, worst.reason
 	if j.Verdict == record.Inconclusive && Starved(o) {
 		j.Starved = gaugeDoubt(r) == "" && !slices.ContainsFunc(j.Differences, lies) // which no wait explains
-		j.Reason += fmt.Sprintf("; the machine itself stood still for up to %.3g s", max(inWindow(o), afterHeal(o)))
+		j.Reason += "; " + StoodStill(o)
 	}
 	if j.Verdict == record.Leak {
 		j.Where, j.Why = where(j), why(j)

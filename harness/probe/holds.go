@@ -12,27 +12,27 @@ import (
 func (o *Observer) Holds(inodes map[uint64]bool) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, err := o.alive(); err != nil {
-		return 0, o.wrap(err)
+	n, err := holds(o.process.PID, inodes)
+	// Who exited meanwhile looks like one who closed everything, or whom nobody may look at.
+	if _, gone := o.alive(); gone != nil {
+		n, err = 0, gone
 	}
-	dir, err := openDescriptors(o.process.PID)
+	return n, o.wrap(err)
+}
+
+func holds(pid int, inodes map[uint64]bool) (n int, err error) {
+	dir, err := openDescriptors(pid)
 	if err != nil {
-		return 0, o.wrap(err)
+		return 0, err
 	}
 	defer dir.close()
 	fds, err := dir.list()
-	if err != nil {
-		return 0, o.wrap(err)
-	}
-	n := 0
 	for _, fd := range fds {
 		if strings.HasPrefix(fd.Target, "socket:") && inodes[fd.Inode] {
 			n++
 		}
 	}
-	// Who exited meanwhile would look like one who closed everything.
-	_, err = o.alive()
-	return n, o.wrap(err)
+	return n, err
 }
 
 // Here is the network namespace of the calling program.

@@ -1,0 +1,160 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/probe"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/harness/target"
+)
+
+func TestMain(m *testing.M) {
+	if err := lab.Sandbox(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	os.Exit(m.Run())
+}
+
+// spec is a T that keeps how it failed.
+type spec struct {
+	*testing.T
+	failure string
+}
+
+func (s *spec) Fatalf(format string, args ...any) {
+	s.failure = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// failure is how the World's spec fails in do; "" if it does not.
+func failure(w *World, do func()) string {
+	s := w.t.(*spec)
+	s.failure = ""
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	<-done
+	return s.failure
+}
+
+// sleepers is a World whose server and client sleep, on a lab, with nothing begun.
+func sleepers(t *testing.T) *World {
+	t.Helper()
+	dir := t.TempDir()
+	written, err := record.Append(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := lab.Direct()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &World{t: &spec{T: t}, ctx: t.Context(), Lab: l, suite: &Suite{Dir: dir, record: written}, evidence: evidence{mode: EvidenceNone}}
+	t.Cleanup(func() {
+		if err := errors.Join(w.Server.Observer.Close(), w.Client.Observer.Close(), l.Close(), written.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	for role, at := range map[string]**Process{"server": &w.Server, "client": &w.Client} {
+		p, err := l.Start(l.Server, lab.Command{Role: role, Argv: []string{"sleep", "1000"}, Log: filepath.Join(dir, role)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *at, err = w.adopt(t.Context(), &target.Instance{Process: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+// gone is what an observer says of a process that has lost its memory and can't be waited
+// for yet: it begins to die as late as it can, when the error is asked.
+type gone struct {
+	*Process
+	asked *bool
+}
+
+func (g gone) Error() string { return "observe " + g.Role + ": process is gone" }
+
+func (g gone) Is(target error) bool {
+	if target == probe.ErrGone && !*g.asked {
+		*g.asked = true
+		go func() { _ = g.Kill() }() // the lab's end would, too
+	}
+	return target == probe.ErrGone
+}
+
+// Who is gone to its observer has died, also before it can be waited for, and also where
+// a fault has ended its peer.
+func TestGoneIsDead(t *testing.T) {
+	dies := func(p *Process) error {
+		return fmt.Errorf("take snapshot G: %w", gone{p, new(bool)})
+	}
+	for _, c := range []struct {
+		name string
+		err  func(*World) error
+		want string
+	}{
+		{"the server, in the set-up", func(w *World) error { return dies(w.Server) }, "DEAD: the server ended by itself: signal: killed: it printed nothing"},
+		{"the client, in the set-up", func(w *World) error { return dies(w.Client) }, "DEAD: the client ended by itself: signal: killed: it printed nothing"},
+		{"the client, beside a server that the fault ended", func(w *World) error {
+			w.round = &round{injected: true, fault: record.Fault{Ends: "server"}}
+			if err := w.Server.Kill(); err != nil {
+				return err
+			}
+			return dies(w.Client)
+		}, "DEAD: the client ended by itself: signal: killed: it printed nothing"},
+		{"nobody", func(*World) error { return errors.New("warm up: 502") }, "INCONCLUSIVE: warm up: 502"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := sleepers(t)
+			err := c.err(w)
+			if got := failure(w, func() { w.abort(err) }); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// Who is gone holds nothing; of whom it can't be seen what it holds, nobody says so.
+func TestLeft(t *testing.T) {
+	w := sleepers(t)
+	w.round = &round{
+		exposed: map[string]map[uint64]bool{"server": {1: true}, "client": {2: true, 3: true}},
+		holders: map[string]int{"server": w.Server.PID(), "client": w.Client.PID()},
+	}
+	look := func() (n, all int, failed string) {
+		failed = failure(w, func() { n, all = w.left() })
+		return n, all, failed
+	}
+	if n, all, failed := look(); n != 0 || all != 3 || failed != "" {
+		t.Errorf("%d of %d are held (%s)", n, all, failed)
+	}
+	dead := sleepers(t)
+	if err := dead.Client.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	living := w.Client.Observer
+	w.Client.Observer = dead.Client.Observer // gone to it, and not waited for
+	n, all, failed := look()
+	w.Client.Observer = living
+	if n != 0 || all != 1 || failed != "" {
+		t.Errorf("the client gone: %d of %d are held (%s)", n, all, failed)
+	}
+	if err := w.Server.Observer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, failed := look(); !strings.HasPrefix(failed, "INCONCLUSIVE: look for exposed sockets: observe server ") {
+		t.Errorf("the server can't be looked at: %q", failed)
+	}
+}
