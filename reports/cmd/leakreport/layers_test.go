@@ -101,4 +101,8 @@ func TestLayersNoneHadToEnd(t *testing.T) {
 	if got := r.cell(); got != "none had to end, drain 2" {
 		t.Error(got)
 	}
+	r.Verdict = record.Leak // what is not gone there had to end
+	if got := r.cell(); got != "LEAK" {
+		t.Error(got)
+	}
 }
