@@ -20,7 +20,7 @@ import (
 )
 
 // evidenceRow is a file as the page lists it.
-var evidenceRow = regexp.MustCompile(`<tr><td class="addr"><a href="\./([^"]*)"><code>([^<]*)</code></a></td><td class="prose">([^<]*)</td><td class="n">([0-9.]+) (B|KiB|MiB)([^<]*)</td></tr>`)
+var evidenceRow = regexp.MustCompile(`<tr><td class="addr"><a href="\./([^"]*)"><code>([^<]*)</code></a></td><td class="prose">([^<]*)</td><td class="n">([0-9.]+)\x{a0}(B|KiB|MiB)([^<]*)</td></tr>`)
 
 // The page names each file of the evidence, and no other; its sizes are those of the
 // files, what was cut is said to be, and what is not there is said to be missing. No file

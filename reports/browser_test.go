@@ -237,7 +237,7 @@ func whole(pdf []byte) bool { return strings.HasPrefix(string(pdf), "%PDF-") && 
 // What these tests look for is found where it is planted.
 func TestBrowserFindsWhatIsPlanted(t *testing.T) {
 	browser := chromium(t)
-	light, paper := modes[0], modes[len(modes)-1]
+	light, phone, paper := modes[0], modes[2], modes[len(modes)-1]
 	planted := func(css string) string {
 		t.Helper()
 		sound := styleText
@@ -254,6 +254,8 @@ func TestBrowserFindsWhatIsPlanted(t *testing.T) {
 		{".plot text.end { transform: translateX(900px); }", "label off the screen", light},
 		{".panel { margin-top: -60px; }", "charts on each other", light},
 		{".panel { margin-top: 300px; }", "a gap of 300 px between charts", light},
+		{"table.baseline tbody th { white-space: nowrap !important; }", "cut at the right: gauge tunnel_pre_auth_connections", phone},
+		{".files td.addr { white-space: nowrap !important; } .files td.prose { min-width: 12rem !important; }", "cut at the right", phone},
 		{"@media print { .panel { margin-top: -60px; } }", "charts on each other", paper},
 	} {
 		if s := look(t, browser, c.in, planted(c.css)); !strings.Contains(strings.Join(s.Problems, "\n"), c.want) {

@@ -187,6 +187,7 @@ func (s scene) judge() *record.Judgement {
 		Table: []record.Row{
 			row("goroutines", "", 21+old, 21+old+float64(s.exposed), 13+old+n, 21+old+n), row("fds", "", 13+old, 13+old+float64(s.exposed), 9+old+n, 13+old+n),
 			row("sockets ESTABLISHED", "", 4, float64(s.exposed), 0, 4), row("sockets CLOSE_WAIT", "", old, old+n, old+n, old+n),
+			row("gauge tunnel_pre_auth_connections", "", 0, 2, 0, 0), row("gauge tunnel_queued_in_bytes", "", 0, 0, 0, 0),
 			{Role: "server", Resource: "RssAnon", Unit: "bytes", Baseline: 14 << 20, Peak: 16 << 20, End: 15 << 20, Settled: 14<<20 + 300<<10, Excess: 300 << 10, OK: true, Note: "shown, not judged in one round"},
 		}}
 	if s.leaked == 0 {

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 
 	"github.com/halfopen/halfopen/harness/record"
@@ -73,6 +74,7 @@ type page struct {
 	Replays []fact
 	Tiles   []tile
 	Bounds  []string
+	Over    string // what the statements are over: cycles, or specs
 
 	FocusTitle, FocusNote string
 	Focus                 *section        // the round that decides, or the closest call
@@ -226,9 +228,20 @@ func (p *page) replays(s *story, focus focus) {
 // tiles say what the verdict rests on.
 func (p *page) tiles(s *story) {
 	add := func(name, value, sub string) { p.Tiles = append(p.Tiles, tile{name, value, sub}) }
-	add("Went through a fault", count(s.summary.Exposures, "connection"), "in "+count(s.summary.FaultEvents, "fault"))
+	within := "in " + count(s.summary.FaultEvents, "fault")
+	if slices.ContainsFunc(s.specs, (*spec).uncounted) {
+		within += "; what is inconclusive does not count"
+	}
+	add("Went through a fault", count(s.summary.Exposures, "connection"), within)
+	p.Over = "specs"
+	if s.summary.Cycles > 0 {
+		p.Over = "cycles"
+	}
 	for _, x := range s.summary.Statements {
-		p.Bounds = append(p.Bounds, x.Text)
+		// Without cycles few resources have anything to state; those that have not are below.
+		if x.Verdict != "" || s.summary.Cycles > 0 {
+			p.Bounds = append(p.Bounds, x.Text)
+		}
 	}
 	switch bounds := s.summary.Bounds; {
 	case len(bounds) > 0 && bounds[0].Per == "exposure":
@@ -258,6 +271,11 @@ func (p *page) tiles(s *story) {
 		sub = count(s.summary.Cycles, "soak cycle") + ", " + sub
 	}
 	add("Specs", tally(specs), sub)
+}
+
+// uncounted tells whether connections of the spec went through a fault that proves nothing.
+func (sp *spec) uncounted() bool {
+	return slices.ContainsFunc(sp.rounds, func(r *round) bool { return r.verdict == record.Inconclusive && len(r.faults) > 0 })
 }
 
 func (sp *spec) row() specRow {

@@ -245,3 +245,37 @@ func TestSocketsAndFindings(t *testing.T) {
 		t.Errorf("%d rows say how their sockets are set, of %d rows: want a third", set, rows)
 	}
 }
+
+// The table has a row for each gauge that ever moved; the others are named below it.
+func TestQuietGaugesHaveNoRow(t *testing.T) {
+	_, page := mustWrite(t, leakRun(t).write())
+	for name, row := range map[string]bool{"gauge tunnel_pre_auth_connections": true, "gauge tunnel_queued_in_bytes": false, "sockets CLOSE_WAIT": true} {
+		if strings.Contains(page, `<th scope="row">`+name) != row {
+			t.Errorf("%s has a row: %v", name, !row)
+		}
+	}
+	if !strings.Contains(page, "Gauges that were 0 at every snapshot: server tunnel_queued_in_bytes.</p>") {
+		t.Error("the gauge that never moved is not named")
+	}
+	still := record.Row{Resource: "gauge streams", OK: true}
+	for name, change := range map[string]func(*record.Row){
+		"moved": func(r *record.Row) { r.Peak = 1 }, "fell": func(r *record.Row) { r.End = -1 }, "left over": func(r *record.Row) { r.Settled = 2 },
+		"not OK": func(r *record.Row) { r.OK = false }, "with a note": func(r *record.Row) { r.Note = "not observed" }, "no gauge": func(r *record.Row) { r.Resource = "fds" },
+	} {
+		row := still
+		if change(&row); quiet(row) || !quiet(still) {
+			t.Errorf("a row that %s is left out", name)
+		}
+	}
+}
+
+// What went through a fault and proves nothing is no exposure; the page says why it is not counted.
+func TestInconclusiveDoesNotCount(t *testing.T) {
+	const says = "what is inconclusive does not count"
+	if _, page := mustWrite(t, leakRun(t).write()); !strings.Contains(page, says) {
+		t.Error("a fault without effect, and nothing is said of its connections")
+	}
+	if _, page := mustWrite(t, passRun(t).write()); strings.Contains(page, says) {
+		t.Error("all was counted, and the page says otherwise")
+	}
+}

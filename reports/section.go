@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
 )
 
@@ -25,6 +26,7 @@ type section struct {
 	Topology, Failure string
 	Load, Outcome     []string
 	Rows              []rowView
+	Quiet             []string // gauges that have no row
 	Figures           []figure
 	Stacks            []*stackGroup
 	Survivors         []survivorView
@@ -200,6 +202,10 @@ func (r *round) section(id string, level int) section {
 			s.Findings = append(s.Findings, d.Reason)
 		}
 		for _, row := range j.Table {
+			if quiet(row) {
+				s.Quiet = append(s.Quiet, row.Role+" "+strings.TrimPrefix(row.Resource, gauge))
+				continue
+			}
 			s.Rows = append(s.Rows, drawRow(row))
 		}
 		for _, x := range j.Survivors {
@@ -253,6 +259,15 @@ func drawOutcome(o record.Outcome) string {
 		back, seconds(o.Starved), seconds(o.Waited+o.WaitedAfter), 100*o.Pressure)
 }
 
+// gauge begins the resource of a row that is one of the target's own counts.
+const gauge = "gauge "
+
+// quiet is a gauge that was 0 at every snapshot: nothing of it needs a row.
+func quiet(row record.Row) bool {
+	return strings.HasPrefix(row.Resource, gauge) && row.OK && row.Note == "" &&
+		row.Baseline == 0 && row.Peak == 0 && row.End == 0 && row.Settled == 0
+}
+
 func drawRow(row record.Row) rowView {
 	q := func(v float64) string { return quantity(v, row.Unit) }
 	return rowView{Role: row.Role, Resource: row.Resource, Baseline: q(row.Baseline), Peak: q(row.Peak), End: q(row.End),
@@ -266,6 +281,9 @@ func drawSurvivor(x record.Survivor) survivorView {
 	if k := x.Socket; k != nil {
 		v.Local, v.Remote, v.State, v.Timer = k.Local, k.Remote, k.State, timer(*k)
 		v.RecvQ, v.SendQ, v.Silence = fmt.Sprint(k.RecvQ), fmt.Sprint(k.SendQ), seconds(k.Silence)
+		if k.State == leak.ClosedState {
+			v.RecvQ, v.SendQ, v.Silence = "–", "–", "–" // the kernel has forgotten them: what is known is of before
+		}
 		if x.FD == nil && k.FD >= 0 {
 			v.Holder += fmt.Sprintf(" fd %d", k.FD)
 		}

@@ -25,7 +25,11 @@ func newSparkline(values []float64, show func(float64) string) sparkline {
 	if len(values) == 1 {
 		return s
 	}
-	s.Span = show(least) + " to " + show(most)
+	over := "all " + s.Newest
+	if show(least) != show(most) {
+		s.Span = show(least) + " to " + show(most)
+		over = s.Span + ", newest " + s.Newest
+	}
 	var d strings.Builder
 	for i, v := range values {
 		y := height / 2
@@ -39,6 +43,6 @@ func newSparkline(values []float64, show func(float64) string) sparkline {
 		fmt.Fprintf(&d, "%s%s %s", op, num(2+float64(i)/float64(len(values)-1)*(width-4)), num(y))
 	}
 	s.SVG = template.HTML(fmt.Sprintf(`<svg class="spark" role="img" aria-label="%s" width="%g" height="%g"><path class="line" fill="none" stroke="currentColor" d="%s"/></svg>`, //nolint:gosec // escaped
-		html.EscapeString(fmt.Sprintf("%d runs, %s, newest %s", len(values), s.Span, s.Newest)), width, height, d.String()))
+		html.EscapeString(fmt.Sprintf("%d runs, %s", len(values), over)), width, height, d.String()))
 	return s
 }

@@ -92,14 +92,15 @@ func signed(v float64, unit string) string {
 	return quantity(v, unit)
 }
 
+// size is a length in bytes, rounded.
 func size(bytes int64) string {
 	switch {
 	case bytes < 10<<10:
-		return fmt.Sprintf("%d B", bytes)
+		return fmt.Sprintf("%d\u00a0B", bytes)
 	case bytes < 1<<20:
-		return fmt.Sprintf("%.0f KiB", float64(bytes)/(1<<10))
+		return fmt.Sprintf("%.0f\u00a0KiB", float64(bytes)/(1<<10))
 	}
-	return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+	return fmt.Sprintf("%.1f\u00a0MiB", float64(bytes)/(1<<20))
 }
 
 func trimZeros(s string) string {

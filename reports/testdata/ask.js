@@ -35,6 +35,15 @@
   }
   problems.push(...bad);
 
+  // A table whose rows are stacked to fit has nothing to the right of the screen.
+  for (const e of document.querySelectorAll(".scroll")) {
+    const table = e.querySelector("table");
+    if (table && (getComputedStyle(table).display !== "table" || table.classList.contains("files")) && e.scrollWidth > e.clientWidth + 1) {
+      const out = [...table.querySelectorAll("th, td")].filter((c) => c.getBoundingClientRect().right > innerWidth || c.scrollWidth > c.clientWidth + 1);
+      problems.push(`cut at the right: ${out.slice(0, 3).map((c) => c.textContent.slice(0, 40)).join("; ")}`);
+    }
+  }
+
   // Labels of charts lie on the screen, and on no other label of their drawing.
   for (const svg of document.querySelectorAll(".plot > svg")) {
     const boxes = [...svg.querySelectorAll("text")].filter(visible).map((e) => [e.textContent, e.getBoundingClientRect()]);
