@@ -15,18 +15,32 @@ import (
 	"github.com/halfopen/halfopen/harness/target"
 )
 
-// A process that is told to end by SIGTERM has a time to do so. One that stays is told
-// of, with what it still did, and killed: the rest of the story is told without it.
+// A process that is told to end by SIGTERM has a time to do so, and as much more as the
+// machine has let threads wait. One that stays is told of, with what it still did, and
+// killed: the rest of the story is told without it.
 
-// stay is a process that must have ended by now, told to at that time, in which the
-// machine has let threads wait for so many seconds; nil if it has ended.
-func stay(ctx context.Context, i *target.Instance, o *probe.Observer, told time.Time, within time.Duration, waited float64) (*record.Stay, error) {
+// stay is a process that was told to end at that time, and has had its time: nil if it has
+// ended. waited is how long the machine has let threads wait since, in seconds.
+func stay(ctx context.Context, i *target.Instance, o *probe.Observer, told time.Time, within time.Duration, waited func() float64) (*record.Stay, error) {
 	if !i.Running() {
 		return nil, nil
 	}
-	s := &record.Stay{Role: i.Role, PID: i.PID(), After: time.Since(told).Seconds(), Within: within.Seconds(), Waited: waited, Runs: "what nobody observes"}
+	for i.Running() {
+		left := time.Until(told.Add(within + seconds(waited())))
+		if left <= 0 {
+			break
+		}
+		if err := parted(ctx, i, left); err != nil {
+			return nil, err
+		}
+	}
+	s := &record.Stay{Role: i.Role, PID: i.PID(), After: time.Since(told).Seconds(), Within: within.Seconds(), Waited: waited()}
+	if !i.Running() {
+		return s, nil
+	}
+	s.Runs = "what nobody observes"
 	if o != nil {
-		ctx, cancel := context.WithTimeoutCause(ctx, time.Second, errors.New("it does not answer"))
+		ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Second, errors.New("it does not answer"))
 		defer cancel()
 		if sample, err := o.Sample(ctx); err == nil {
 			s.Runs = leak.Runs(sample)
@@ -49,7 +63,7 @@ func goodbye(ctx context.Context, i *target.Instance, o *probe.Observer) error {
 	if err := parted(ctx, i, fault.Goodbye); err != nil {
 		return errors.Join(err, i.Kill())
 	}
-	s, err := stay(ctx, i, o, told, fault.Goodbye, starved.Waited())
+	s, err := stay(ctx, i, o, told, fault.Goodbye, starved.Waited)
 	if err != nil || s == nil {
 		return err
 	}
@@ -75,7 +89,7 @@ func parted(ctx context.Context, i *target.Instance, most time.Duration) error {
 }
 
 // outstayed notes a process of the round that was told to end at that time, and still runs.
-func (w *World) outstayed(p *Process, told time.Time, within time.Duration, waited float64) {
+func (w *World) outstayed(p *Process, told time.Time, within time.Duration, waited func() float64) {
 	w.t.Helper()
 	if err := context.Cause(w.ctx); err != nil {
 		w.t.Fatalf("wait for the end of the %s: %v", p.Role, err)

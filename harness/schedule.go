@@ -208,11 +208,11 @@ func (w *World) revive(ctx context.Context, role string) error {
 		start = func() error { return w.restartServer(ctx) }
 	}
 	// A goodbye may take a while, longer than its step.
-	told, waited := time.Now(), w.waited()
+	told, waited := time.Now(), w.since()
 	if err := parted(ctx, p.Instance, fault.Goodbye); err != nil {
 		return err
 	}
-	w.outstayed(p, told, fault.Goodbye, w.waited()-waited)
+	w.outstayed(p, told, fault.Goodbye, waited)
 	return start()
 }
 

@@ -84,6 +84,12 @@ func (w *World) waited() float64 {
 	return w.round.starved.Waited()
 }
 
+// since tells how long the machine has let threads wait from now on, in seconds.
+func (w *World) since() func() float64 {
+	before := w.waited()
+	return func() float64 { return w.waited() - before }
+}
+
 // within is a context that ends limit seconds after from, and as much later as the
 // machine has let threads wait since, when that was waited: who serves in that time was
 // late, but not dead.

@@ -49,13 +49,13 @@ func (w *World) Inject(f fault.Fault) {
 	w.mu.Unlock()
 	r.offer.begin()
 	resume()
-	waited := r.starved.Waited()
+	waited := w.since()
 	heal, witness, err := f.Inject(w.ctx, w.Lab)
 	if err != nil {
 		w.abort(err)
 	}
 	if r.fault.Within > 0 {
-		w.outstayed(w.process(r.fault.Ends), r.began, seconds(r.fault.Within), r.starved.Waited()-waited)
+		w.outstayed(w.process(r.fault.Ends), r.began, seconds(r.fault.Within), waited)
 	}
 	r.at, r.injected, r.witness = time.Now(), true, witness
 	r.events++

@@ -1,8 +1,11 @@
 package scenarios
 
 import (
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 
+	"github.com/halfopen/halfopen/harness"
 	"github.com/halfopen/halfopen/harness/fault"
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/record"
@@ -31,6 +34,14 @@ var _ = Describe("SIGTERM", Label("quick", "process"), func() {
 		strike(ctx, lab.BehindNAT, busy, fault.As{
 			Fault: fault.Sequence{fault.Blackhole{}, fault.Terminate{Role: "client"}}, Class: record.Silent, Place: "router",
 		})
+	})
+	// There is nobody to say goodbye to: it waits for its next try.
+	It("ends the client while the server refuses its dials", func(ctx SpecContext) {
+		playSchedule(harness.New(ctx, lab.BehindNAT), fault.Schedule{Steps: []fault.Step{
+			{Fault: "refuse-dials", At: "server", Start: 0, For: 3 * time.Second},
+			{Fault: "destroy-sockets", At: "client", Start: 200 * time.Millisecond, For: 300 * time.Millisecond},
+			{Fault: "terminate", At: "client", Start: 1500 * time.Millisecond, For: 2 * time.Second},
+		}})
 	})
 	It("ends the client while the server is frozen", func(ctx SpecContext) {
 		strike(ctx, lab.Direct, idle, fault.As{

@@ -355,13 +355,14 @@ type Outcome struct {
 }
 
 // Stay is a process that was told to end by SIGTERM, and still ran when its time was over.
-// It was killed then.
+// It ended by itself a little later, or was killed.
 type Stay struct {
 	Role   string  `json:"role"`
 	PID    int     `json:"pid"`
-	After  float64 `json:"after"`  // for how long it was waited, in seconds
+	After  float64 `json:"after"`  // for how long it ran, in seconds
 	Within float64 `json:"within"` // how long it had
-	Runs   string  `json:"runs"`   // what it still held and did
+	// Runs is what it still held and did when it was killed; "" if it was not.
+	Runs string `json:"runs,omitempty"`
 	// Waited is Outcome's, while it was waited for.
 	Waited float64 `json:"waited"`
 }
