@@ -72,7 +72,8 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
-// How many labs is told by the flag's variable, and by the command that does the run again.
+// How many labs is told by the flag's variable, to Ginkgo and to the suite, and by the
+// command that does the run again.
 func TestLabs(t *testing.T) {
 	for _, c := range []struct {
 		said  string
@@ -99,6 +100,11 @@ func TestLabs(t *testing.T) {
 		}
 		if err != nil || j.labs != c.labs || strings.Contains(j.again(), "labs") != (c.again != "") || !strings.HasSuffix(j.again(), c.again) {
 			t.Errorf("%q: %d labs, again by %q (%v)", c.said, j.labs, j.again(), err)
+		}
+		line := j.line(j.soakLine())
+		own := slices.Index(line, "--")
+		if several := c.labs > 1; slices.Contains(line[:own], "--procs="+c.said) != several || slices.Contains(line[own:], "-labs="+c.said) != several {
+			t.Errorf("%q: the soak is told %q", c.said, line)
 		}
 	}
 }

@@ -104,9 +104,8 @@ func (o *options) run(ctx context.Context) (int, error) {
 
 // soak plays the soak, or several side by side, whose lines come through a pipe.
 func (j *job) soak() error {
-	args := []string{"--label-filter=soak", "--timeout=" + (j.duration + 10*time.Minute).String(), "soak=" + j.duration.String()}
 	if j.labs == 1 {
-		return j.play("soak", j.endCycle, args...)
+		return j.play("soak", j.endCycle, j.soakLine()...)
 	}
 	path := filepath.Join(j.temp, "progress")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
@@ -126,11 +125,19 @@ func (j *job) soak() error {
 	if err := os.Setenv(harness.EnvProgress, path); err != nil {
 		return fmt.Errorf("set up the soak: %w", err)
 	}
-	err = j.play(fmt.Sprintf("soak, %d labs side by side", j.labs), j.endCycle,
-		append(args, "--procs="+strconv.Itoa(j.labs), "labs="+strconv.Itoa(j.labs))...)
+	err = j.play(fmt.Sprintf("soak, %d labs side by side", j.labs), j.endCycle, j.soakLine()...)
 	err = errors.Join(err, hold.Close())
 	lines.Wait()
 	return err
+}
+
+// soakLine is what play is told of the soak: each lab has a process of its own.
+func (j *job) soakLine() []string {
+	line := []string{"--label-filter=soak", "--timeout=" + (j.duration + 10*time.Minute).String(), "soak=" + j.duration.String()}
+	if j.labs > 1 {
+		line = append(line, "--procs="+strconv.Itoa(j.labs), "labs="+strconv.Itoa(j.labs))
+	}
+	return line
 }
 
 // prepare compiles what is needed and rehearses once, so that what is wrong with
