@@ -29,8 +29,9 @@ var (
 
 // pageTemplate is parsed once; html/template escapes each value for its place.
 var pageTemplate = template.Must(template.Must(template.Must(template.New("page").Funcs(template.FuncMap{
-	"h":   heading,
-	"add": func(a, b int) int { return a + b },
+	"h":     heading,
+	"add":   func(a, b int) int { return a + b },
+	"words": func(command string) []string { return strings.Split(command, " ") },
 }).Parse(sectionText)).Parse(pageText)).Parse(indexText))
 
 // heading is a heading of a level, for sections that lie at different depths.

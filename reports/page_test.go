@@ -199,7 +199,7 @@ func TestParallelSpecs(t *testing.T) {
 	}
 	s, page := mustWrite(t, mixed.write())
 	check(t, page)
-	if s.Verdict != "LEAK" || s.Cycles != 4 || !strings.Contains(page, ">make test<") {
+	if s.Verdict != "LEAK" || s.Cycles != 4 || !strings.Contains(page, `<pre class="command"><span>make</span> <span>test</span></pre>`) {
 		t.Errorf("summary %+v, or the command is missing", s)
 	}
 }
