@@ -255,6 +255,7 @@ func TestBrowserFindsWhatIsPlanted(t *testing.T) {
 		{".panel { margin-top: -60px; }", "charts on each other", light},
 		{".panel { margin-top: 300px; }", "a gap of 300 px between charts", light},
 		{"table.baseline tbody th { white-space: nowrap !important; }", "cut at the right: gauge tunnel_pre_auth_connections", phone},
+		{"pre.command { width: 12rem; } pre.command span { white-space: pre-wrap !important; }", "a word of a command on two lines", phone},
 		{".files td.addr { white-space: nowrap !important; } .files td.prose { min-width: 12rem !important; }", "cut at the right", phone},
 		{"@media print { .panel { margin-top: -60px; } }", "charts on each other", paper},
 	} {

@@ -44,6 +44,11 @@
     }
   }
 
+  // A command is typed as it is read: "--seed" is not "- -seed".
+  for (const e of document.querySelectorAll("pre.command span")) {
+    if (e.getClientRects().length > 1 && !matchMedia("print").matches && !e.textContent.includes("\n")) problems.push(`a word of a command on two lines: ${e.textContent.slice(0, 40)}`);
+  }
+
   // Labels of charts lie on the screen, and on no other label of their drawing.
   for (const svg of document.querySelectorAll(".plot > svg")) {
     const boxes = [...svg.querySelectorAll("text")].filter(visible).map((e) => [e.textContent, e.getBoundingClientRect()]);
