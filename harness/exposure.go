@@ -99,6 +99,31 @@ func (w *World) expose() {
 	}
 }
 
+// lost looks a last time, just before the fault: what was given up until now is not the
+// fault's doing, whenever its peer hears of it.
+func (w *World) lost() {
+	w.t.Helper()
+	r := w.round
+	for _, p := range []*Process{w.Server, w.Client} {
+		s := r.snapshots[p.Role]
+		if s == nil || s.E.PID != p.PID() {
+			continue
+		}
+		inodes := map[uint64]bool{}
+		for _, c := range leak.Exposed(r.fault, s.B, s.E) {
+			inodes[c.Inode] = true
+		}
+		held, err := p.Holds(inodes)
+		if err != nil {
+			continue // it has died, and that is told of elsewhere
+		}
+		if n := len(inodes) - held; n > 0 {
+			r.outcome.Lost = fmt.Sprintf("the %s gave up %d of %d connections before the fault", p.Role, n, len(inodes))
+			return
+		}
+	}
+}
+
 // acknowledged waits until the kernels have acknowledged all that idle visitors were
 // sent: a delayed ACK (40 to 200 ms) would leave data in flight when the fault comes,
 // and the kernel would resend it instead of probing. A connection counts once it was seen

@@ -138,6 +138,7 @@ func (w *World) mixed(name string, faults []fault.Fault, do func() (saw string, 
 	w.expose()
 	w.boundMixed(faults)
 	w.listen()
+	w.lost()
 	w.mu.Lock()
 	r.began = time.Now()
 	w.mu.Unlock()

@@ -44,6 +44,7 @@ func (w *World) Inject(f fault.Fault) {
 		}
 	}
 	w.listen()
+	w.lost()
 	w.mu.Lock()
 	r.began = time.Now()
 	w.mu.Unlock()

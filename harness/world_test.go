@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/probe"
 	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/harness/target"
@@ -156,5 +157,32 @@ func TestLeft(t *testing.T) {
 	}
 	if _, _, failed := look(); !strings.HasPrefix(failed, "INCONCLUSIVE: look for exposed sockets: observe server ") {
 		t.Errorf("the server can't be looked at: %q", failed)
+	}
+}
+
+// What is given up between snapshot E and the fault is told of, and who holds it all or
+// has come in between is not.
+func TestLost(t *testing.T) {
+	w := sleepers(t)
+	at := func(p *Process, inodes ...uint64) *leak.Snapshots {
+		s := &leak.Snapshots{E: record.Sample{PID: p.PID()}}
+		for _, inode := range inodes {
+			s.E.Sockets = append(s.E.Sockets, record.Socket{Inode: inode, State: "ESTABLISHED", Local: "10.2.0.1:4443", Remote: "10.2.0.2:40000"})
+		}
+		return s
+	}
+	for _, c := range []struct {
+		name      string
+		snapshots map[string]*leak.Snapshots
+		want      string
+	}{
+		{"nothing to hold", map[string]*leak.Snapshots{"server": at(w.Server), "client": at(w.Client)}, ""},
+		{"the client holds none of two", map[string]*leak.Snapshots{"server": at(w.Server), "client": at(w.Client, 2, 3)}, "the client gave up 2 of 2 connections before the fault"},
+		{"another client held them", map[string]*leak.Snapshots{"client": at(w.Server, 2, 3)}, ""},
+	} {
+		w.round = &round{snapshots: c.snapshots}
+		if w.lost(); w.round.outcome.Lost != c.want {
+			t.Errorf("%s: %q, want %q", c.name, w.round.outcome.Lost, c.want)
+		}
 	}
 }

@@ -163,11 +163,18 @@ func findings(r Round, j record.Judgement) []finding {
 		return found
 	}
 	starved := inWindow(o) > starving
+	// What was lost before the fault says nothing of how long one lives after it.
+	given := o.First
+	if o.Lost != "" {
+		given = -1
+	}
+	mustLive := r.Window.Survive || r.Window.Lower > 0
+	add(o.Lost != "" && mustLive, unless(starved, record.Dead), "%s", o.Lost)
 	add(!back(j, slices.ContainsFunc(r.Services, unserved)), record.Leak, "after %s was healed, %s", r.Fault.Name, shortfall(j))
 	if r.Window.Survive {
-		add(o.First >= 0, unless(starved, record.Dead),
-			"a connection was given up %.3g s after %s, which a healthy one survives", o.First, r.Fault.Name)
-		add(lost(r) > 0, unless(starved, record.Dead),
+		add(given >= 0, unless(starved, record.Dead),
+			"a connection was given up %.3g s after %s, which a healthy one survives", given, r.Fault.Name)
+		add(o.Lost == "" && lost(r) > 0, unless(starved, record.Dead),
 			"%s gone when %s had been survived", plural(lost(r), "connection"), r.Fault.Name)
 	}
 	add(o.Broken != "", record.Dead, "%s", o.Broken)
@@ -180,8 +187,8 @@ func findings(r Round, j record.Judgement) []finding {
 	add(o.Beside != "", unless(starved, record.Dead), "%s", o.Beside)
 	add(o.Stalled != "", unless(starved, record.Dead), "%s", o.Stalled)
 	// What should have put the detector off may have waited.
-	add(!r.Window.Survive && o.First >= 0 && o.First < r.Window.Lower, unless(starved && o.First >= r.Window.Lower-inWindow(o), record.Dead),
-		"a connection was given up %.3g s after %s, but a healthy one must live for %.3g s", o.First, r.Fault.Name, r.Window.Lower)
+	add(!r.Window.Survive && given >= 0 && given < r.Window.Lower, unless(starved && given >= r.Window.Lower-inWindow(o), record.Dead),
+		"a connection was given up %.3g s after %s, but a healthy one must live for %.3g s", given, r.Fault.Name, r.Window.Lower)
 	for _, s := range r.Services {
 		since := fmt.Sprintf("after %s was healed", r.Fault.Name)
 		if s.Client == record.Moved {

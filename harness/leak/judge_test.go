@@ -175,6 +175,22 @@ func TestJudge(t *testing.T) {
 			r.Processes[0].F, r.Fault.Class, r.Fault.Place = record.Sample{}, record.Frozen, "server"
 		}, record.Pass, nil},
 		{"lost before the fault", func(r *Round) { r.Outcome.Broken = "a visitor lost its connection" }, record.Dead, []string{"lost its connection"}},
+		{"given up before the fault", func(r *Round) {
+			r.Outcome.Lost, r.Outcome.First = "the client gave up 26 of 104 connections before the fault", 0.09
+		}, record.Dead, []string{"gave up 26 of 104"}},
+		{"given up before a fault that may come at any moment of its life", func(r *Round) {
+			r.Outcome.Lost, r.Window.Lower = "the client gave up 26 of 104 connections before the fault", 0
+		}, record.Pass, nil},
+		{"given up before the fault, on a machine that stood still", func(r *Round) {
+			r.Outcome.Lost, r.Outcome.First, r.Outcome.Waited = "the client gave up 26 of 104 connections before the fault", 0.09, 0.74
+		}, record.Inconclusive, []string{"gave up 26 of 104"}},
+		{"given up before a fault that one survives, on a machine that stood still", func(r *Round) {
+			r.Outcome.Lost, r.Outcome.First, r.Outcome.Waited = "the client gave up 1 of 104 connections before the fault", 0.09, 0.74
+			r.Window.Survive = true
+		}, record.Inconclusive, []string{"gave up 1 of 104"}},
+		{"given up too early, on a machine that stood still for less", func(r *Round) {
+			r.Outcome.First, r.Outcome.Waited = 0.09, 0.74
+		}, record.Dead, []string{"given up 0.09 s after"}},
 		{"a wrong byte on a machine that stood still, beside a connection that was given up", func(r *Round) {
 			r.Outcome.Corrupt, r.Outcome.Waited, r.Outcome.First = "wrong byte at offset 7", 8, 1
 			r.Window.Survive = true

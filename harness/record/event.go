@@ -338,12 +338,14 @@ type Outcome struct {
 	// snapshot E until Returned; WaitedAfter the same from the heal to snapshot G.
 	Waited      float64 `json:"waited"`
 	WaitedAfter float64 `json:"waited_after"`
-	// Corrupt is a wrong byte that a visitor or the origin got; Broken a connection that
-	// was lost before the fault; Stalled data that flowed no more when the fault was over,
+	// Corrupt is a wrong byte that a visitor or the origin got; Broken a visitor who was
+	// lost before the fault; Lost connections that a judged process gave up between
+	// snapshot E and the fault, which a machine that stands still can do, too; Stalled data that flowed no more when the fault was over,
 	// which a machine that stands still can do, too; Died the process that ended by itself.
 	// Empty if all is well.
 	Corrupt string `json:"corrupt,omitempty"`
 	Broken  string `json:"broken,omitempty"`
+	Lost    string `json:"lost,omitempty"`
 	Stalled string `json:"stalled,omitempty"`
 	Died    string `json:"died,omitempty"`
 	// Stayed is a process that was told to end, and did not.
