@@ -37,8 +37,14 @@ func StoodStill(o record.Outcome) string {
 	if !Starved(o) {
 		return ""
 	}
-	return fmt.Sprintf("the machine itself stood still for up to %.3g s", max(inWindow(o), afterHeal(o)))
+	return fmt.Sprintf("%s%.3g s", stoodStill, max(inWindow(o), afterHeal(o)))
 }
+
+// BlamesMachine says whether a reason has the words of StoodStill: a story that is broken
+// off before its fault leaves no outcome, but tells why.
+func BlamesMachine(reason string) bool { return strings.Contains(reason, stoodStill) }
+
+const stoodStill = "the machine itself stood still for up to "
 
 // inWindow and afterHeal are how late the machine may have made a target, in seconds,
 // that takes many steps: all waits of that time together, which are no less than the

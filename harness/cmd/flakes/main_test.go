@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
 )
 
@@ -35,6 +36,14 @@ func story(id string, v record.Verdict, stoodStill float64) []record.Event {
 	}
 }
 
+// unmade is a story that was broken off before its fault.
+func unmade(id, reason string) []record.Event {
+	return []record.Event{
+		{Spec: id, Begin: &record.Spec{Name: "story " + id}},
+		{Spec: id, Verdict: &record.Judgement{Verdict: record.Inconclusive, Reason: reason}},
+	}
+}
+
 func TestClassify(t *testing.T) {
 	for _, c := range []struct {
 		what   string
@@ -50,6 +59,8 @@ func TestClassify(t *testing.T) {
 		{"inconclusive", story("b", record.Inconclusive, 0.1), false, flake},
 		{"inconclusive, the machine stood still", story("b", record.Inconclusive, 0.7), false, starved},
 		{"starved, and something else", append(story("b", record.Inconclusive, 0.7), story("c", record.Inconclusive, 0)...), false, flake},
+		{"no visitor got in, the machine stood still", unmade("b", leak.StoodStill(record.Outcome{Waited: 0.7})+": 502"), false, starved},
+		{"no visitor got in", unmade("b", leak.StoodStill(record.Outcome{Waited: 0.1})+": 502"), false, flake},
 		{"a self-check that fails", []record.Event{{Check: &record.Check{Error: "missed"}}}, false, flake},
 		{"Ginkgo alone", nil, false, flake},
 	} {

@@ -275,7 +275,7 @@ func (r *run) classify(events []record.Event, passed bool) {
 			case record.Skipped:
 				r.Specs, r.Skipped = r.Specs-1, r.Skipped+1
 			case record.Inconclusive:
-				if leak.Starved(outcomes[e.Spec]) {
+				if o, some := outcomes[e.Spec]; leak.Starved(o) || !some && leak.BlamesMachine(e.Verdict.Reason) {
 					worse(starved, what)
 				} else {
 					worse(flake, what)
