@@ -53,6 +53,16 @@ var _ = ginkgo.Describe("F: the peer takes nothing more", func() {
 		}
 		return p.fill()
 	}
+	// outBefore has the own link out for a moment, long before, with a byte written each 50 ms:
+	// one of them, not the probe timer, is the first to go when the link is back.
+	outBefore := func(ctx context.Context, p *pair) error {
+		p.keepWriting(50 * time.Millisecond)
+		if err := flap(1200*time.Millisecond)(ctx, p); err != nil {
+			return err
+		}
+		time.Sleep(6 * time.Second)
+		return p.fill()
+	}
 	// lost cuts the path 1.5 s after the buffer was full.
 	lost := func(next act) act {
 		return func(ctx context.Context, p *pair) error {
@@ -67,6 +77,7 @@ var _ = ginkgo.Describe("F: the peer takes nothing more", func() {
 	read := func(s record.Settings, d float64) record.Settings { s.ReadDeadline = d; return s }
 	try(
 		trial{row: "F", name: "U 4, it reads nothing", here: user(ka, 4), x: full, deaf: true, do: fill},
+		trial{row: "F", name: "U 4, it reads nothing, and the own link was out 7 s before", here: user(ka, 4), x: full, deaf: true, do: outBefore},
 		trial{row: "F", name: "U 4, it is stopped", here: user(ka, 4), x: full, process: true, do: stopped},
 		trial{row: "F", name: "no U, it reads nothing", here: ka, x: full, deaf: true, do: fill, watch: 16 * time.Second},
 		trial{row: "F", name: "write deadline 2 s", here: record.Settings{Flush: 2}, x: full, deaf: true, do: func(_ context.Context, p *pair) error {
