@@ -38,8 +38,15 @@ func TestDelayIsWhatWasAsked(t *testing.T) {
 		shape(t, e, Quality{Delay: step.there})
 		shape(t, e.Peer, Quality{Delay: step.back})
 		want := step.there + step.back
-		// A busy machine makes the others late.
-		got := ping(t, e, 9).Times
+		// A busy machine makes the others late, and a very busy one all of a burst; none
+		// is ever early.
+		var got []time.Duration
+		for range 20 {
+			got = ping(t, e, 9).Times
+			if float64(got[0]) <= 1.1*float64(want)+2e6 {
+				break
+			}
+		}
 		if shortest := got[0]; shortest < want || float64(shortest) > 1.1*float64(want)+2e6 {
 			t.Errorf("shortest round trip is %v, want %v: %v", shortest, want, got)
 		}
