@@ -17,7 +17,7 @@ var past = time.Unix(1, 0)
 // Detectors: what noticed that a session is over.
 const (
 	byHeartbeat = "heartbeat" // no frame for HeartbeatDeadline
-	byFlush     = "flush"     // a write took longer than Flush
+	byFlush     = "flush"     // nothing written was acknowledged for Flush
 	byKernel    = "kernel"    // the connection failed: reset, keepalive, user timeout
 	byPeer      = "peer"      // the peer closed the connection
 	byProtocol  = "protocol"  // the peer broke the rules
@@ -63,7 +63,7 @@ func readCause(err error, deadline time.Duration) cause {
 // writeCause classifies an error of the session's flusher.
 func writeCause(err error, deadline time.Duration) cause {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return cause{byFlush, fmt.Errorf("write took longer than %v", deadline)}
+		return cause{byFlush, fmt.Errorf("nothing written was acknowledged for %v", deadline)}
 	}
 	return cause{byKernel, fmt.Errorf("write to session: %w", err)}
 }

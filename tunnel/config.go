@@ -85,7 +85,8 @@ type Liveness struct {
 	// connections to visitors and origins; may be Off.
 	EdgeKeepAlive   KeepAlive
 	EdgeUserTimeout time.Duration
-	// Flush is the deadline of each write to a session (10 s); may be Off.
+	// Flush is how long a write to a session may wait while the peer acknowledges nothing
+	// (10 s); may be Off.
 	Flush time.Duration
 	// Handshake bounds TLS and AUTH together, and the reading of a visitor's
 	// request head (10 s).

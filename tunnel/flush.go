@@ -221,8 +221,8 @@ func (s *session) fill(room *flushRoom) bool {
 	return true
 }
 
-// armWrite gives the next write its deadline. It is false when the session has
-// ended.
+// armWrite gives the next write its deadline, the next look of [line.wait]. It is false
+// when the session has ended.
 func (s *session) armWrite() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,7 +231,7 @@ func (s *session) armWrite() bool {
 	}
 	var at time.Time
 	if s.live.Flush != Off {
-		at = time.Now().Add(s.live.Flush)
+		at = time.Now().Add(s.live.Flush / looks)
 	}
 	if err := s.deadlines.SetWriteDeadline(at); err != nil {
 		s.endLocked(writeCause(err, s.live.Flush))

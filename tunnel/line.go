@@ -1,8 +1,10 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 
@@ -110,24 +112,58 @@ func tryWrite(fd int, p []byte) (n int, err error) {
 	return n, nil
 }
 
-// flush writes p. Each wait for the kernel has its own deadline, set by arm, so
-// that a slow path is not taken for a dead one; arm is false when the session
-// has ended.
+// flush writes p. Each wait for the kernel has its own deadline, so that a slow path is
+// not taken for a dead one; see wait.
 func (l *line) flush(p []byte, arm func() bool) error {
 	var n int
 	var failed error
 	if err := l.raw.Control(func(fd uintptr) { n, failed = tryWrite(int(fd), p) }); err != nil {
 		return err
 	}
-	for failed == nil && n < len(p) && arm() {
-		if err := l.raw.Write(func(fd uintptr) bool {
+	for failed == nil && n < len(p) {
+		going, err := l.wait(arm, func(fd uintptr) bool {
 			var m int
 			m, failed = tryWrite(int(fd), p[n:])
 			n += m
 			return m > 0 || failed != nil
-		}); err != nil {
+		})
+		if err != nil || !going {
 			return err
 		}
 	}
 	return failed
+}
+
+// looks is how often in the time of a write's deadline it is asked whether the peer has
+// acknowledged anything.
+const looks = 4
+
+// wait waits until the kernel has room and some is written. arm sets the deadline to the
+// next look, and is false when the session has ended; then wait is. It gives up when the
+// peer has acknowledged nothing in so many looks. That the kernel had no room says less:
+// it has some when a third of its buffer is free (sk_stream_is_writeable in net/sock.h),
+// and four sessions on 10 Mbit/s take seconds for that.
+func (l *line) wait(arm func() bool, write func(fd uintptr) bool) (going bool, err error) {
+	waiting := l.unacknowledged()
+	for idle := 0; idle < looks; idle++ {
+		if !arm() {
+			return false, nil
+		}
+		if err = l.raw.Write(write); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return true, err
+		}
+		if now := l.unacknowledged(); now < waiting {
+			waiting, idle = now, -1
+		}
+	}
+	return false, err
+}
+
+// unacknowledged is how many bytes the peer has yet to acknowledge, sent or not: SIOCOUTQ,
+// see tcp(7). Nobody writes meanwhile, so that it only falls.
+func (l *line) unacknowledged() (n int) {
+	_ = l.raw.Control(func(fd uintptr) { // closed: whoever writes hears of it
+		n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	})
+	return n
 }

@@ -86,7 +86,7 @@ func livenessFlags(f *pflag.FlagSet, l *tunnel.Liveness) {
 	duration(&l.SessionUserTimeout, "session-user-timeout", "15s", "the kernel gives up a session whose bytes are not acknowledged for so long", true)
 	f.Var(&keepAlive{&l.EdgeKeepAlive, "15s/5s/6"}, "edge-keepalive", "the same towards visitors and origins; 0 switches it off")
 	duration(&l.EdgeUserTimeout, "edge-user-timeout", "45s", "the same towards visitors and origins", true)
-	duration(&l.Flush, "flush", "10s", "a write to a session may take so long", true)
+	duration(&l.Flush, "flush", "10s", "a write to a session may wait so long while nothing is acknowledged", true)
 	duration(&l.Handshake, "handshake", "10s", "TLS and login, or a visitor's request head, may take so long", false)
 	duration(&l.Dial, "dial", "10s", "a dial may take so long", false)
 	duration(&l.HalfClose, "half-close", "60s", "after one direction of a stream ended, the other may be silent so long", true)
