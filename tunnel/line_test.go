@@ -3,7 +3,6 @@ package tunnel
 import (
 	"errors"
 	"io"
-	"net"
 	"os"
 	"testing"
 	"time"
@@ -12,21 +11,7 @@ import (
 // A peer that takes little at a time is slow, also while the kernel has no room; one that
 // takes nothing is not waited for.
 func TestFlushWaitsWhileAnythingIsAcknowledged(t *testing.T) {
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	conn, err := net.DialTCP("tcp", nil, ln.Addr().(*net.TCPAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	peer, err := ln.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
+	conn, peer := tcpPair(t)
 	if err := errors.Join(conn.SetWriteBuffer(200<<10), peer.SetReadBuffer(16<<10)); err != nil {
 		t.Fatal(err)
 	}
@@ -73,16 +58,7 @@ func TestFlushWaitsWhileAnythingIsAcknowledged(t *testing.T) {
 
 // Nothing is written, and nothing waited for, once the session has ended.
 func TestFlushOfAnEndedSession(t *testing.T) {
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	conn, err := net.DialTCP("tcp", nil, ln.Addr().(*net.TCPAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn, _ := tcpPair(t)
 	l, err := newLine(conn)
 	if err != nil {
 		t.Fatal(err)
