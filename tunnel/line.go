@@ -135,8 +135,8 @@ func (l *line) flush(p []byte, arm func() bool) error {
 }
 
 // looks is how often in the time of a write's deadline it is asked whether the peer has
-// acknowledged anything.
-const looks = 4
+// acknowledged anything: a peer that has stopped is noticed later by one look at most.
+const looks = 16
 
 // wait waits until the kernel has room and some is written. arm sets the deadline to the
 // next look, and is false when the session has ended; then wait is. It gives up when the

@@ -60,7 +60,7 @@ var _ = ginkgo.Describe("F: the peer takes nothing more", func() {
 		if err := flap(1200*time.Millisecond)(ctx, p); err != nil {
 			return err
 		}
-		time.Sleep(6 * time.Second)
+		time.Sleep(6 * time.Second) // what is measured: that the outage is not forgotten
 		return p.fill()
 	}
 	// lost cuts the path 1.5 s after the buffer was full.
