@@ -1,6 +1,9 @@
 package lab
 
 import (
+	"context"
+	"errors"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -37,10 +40,15 @@ func TestBehindNAT6(t *testing.T) {
 		if err := e.Up(); err != nil {
 			t.Fatalf("%s: %v", at, err)
 		}
-		began := time.Now()
-		dial(t, l.Client, address)
-		if took := time.Since(began); took > 3*time.Second {
-			t.Errorf("after the cable at %s was pulled, a connection took %v", at, took)
+		const limit = 3 * time.Second
+		heard := answers(t, l.Client, address, limit)
+		// With the outer cable the kernel forgets what was masqueraded, on its own time
+		// (net/netfilter/nf_nat_masquerade.c): a new connection may be forgotten too.
+		if !heard && at == AtRouterOuter {
+			heard = answers(t, l.Client, address, limit)
+		}
+		if !heard {
+			t.Errorf("after the cable at %s was pulled, the server is not heard", at)
 		}
 	}
 	if gone, err := l.Client.DestroySockets(l.ClientSide); len(gone) != 1+len(l.ends) || err != nil {
@@ -49,6 +57,31 @@ func TestBehindNAT6(t *testing.T) {
 	if got, err := l.ends[AtClient].Ping(t.Context(), 3, time.Millisecond); err != nil || len(got.Times) != 3 {
 		t.Errorf("pings are %+v (%v)", got, err)
 	}
+}
+
+// answers says whether a new connection hears from the server in time, and keeps it to the
+// end of the test if so.
+func answers(t *testing.T, h *Host, address string, within time.Duration) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	c, err := h.DialContext(ctx, "tcp", address)
+	if err != nil {
+		t.Log(err)
+		return false
+	}
+	if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Log(err)
+		if err := errors.Join(c.(*net.TCPConn).SetLinger(0), c.Close()); err != nil { // not a socket of it remains
+			t.Fatal(err)
+		}
+		return false
+	}
+	t.Cleanup(func() { c.Close() })
+	return true
 }
 
 // No host speaks the other family, and each lab's networks are its own.
