@@ -128,35 +128,43 @@ func (e *End) sendPings(ctx context.Context, conn *icmp.PacketConn, begin time.T
 	return conn.SetReadDeadline(time.Now().Add(2*(there.Delay+back.Delay) + silence))
 }
 
-// Speed sends datagrams over the cable for a time, more than a cable of the given rate
-// carries, and returns the bits a second that went in, Ethernet headers included. Other
-// traffic counts too, and suffers.
+// Speed is how many bits a second leave this end, Ethernet headers included, while the
+// cable has a fifth more to carry than rate, which it is thought to carry. Speed adds
+// datagrams for the time d, and no more than the traffic that is there leaves to add: that
+// traffic suffers from each.
 func (e *End) Speed(ctx context.Context, rate int64, d time.Duration) (float64, error) {
-	got, err := e.speed(ctx, rate, d)
+	got, _, err := e.speed(ctx, rate, d)
 	if err != nil {
 		return 0, fmt.Errorf("measure the speed of %s: %w", e, err)
 	}
 	return got, nil
 }
 
-func (e *End) speed(ctx context.Context, rate int64, d time.Duration) (float64, error) {
+// speed also says how many datagrams it added.
+func (e *End) speed(ctx context.Context, rate int64, d time.Duration) (got float64, added int, err error) {
+	if err := sleep(ctx, d/4); err != nil { // an earlier try's datagrams leave the queue
+		return 0, 0, err
+	}
+	busy, err := e.passes(func() error { return sleep(ctx, d/4) })
+	if err != nil {
+		return 0, 0, err
+	}
 	// Nobody listens there: what arrives is thrown away.
 	conn, err := e.Host.DialContext(ctx, "udp", netip.AddrPortFrom(e.Peer.IP(), 9).String())
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer conn.Close()
 	datagram := make([]byte, 1400)
-	offered := 1.5 * float64(rate) / 8 / float64(len(datagram)) // datagrams a second
-	// First the burst that the cable lets pass, and its queue.
-	begin, sent := time.Now(), 0
+	missing := (1.2*float64(rate) - min(busy, float64(rate))) / 8 / float64(len(datagram)) // datagrams a second
+	begin := time.Now()
 	flood := func(until time.Duration) error {
 		for {
 			now := time.Since(begin)
 			if now > until {
 				return nil
 			}
-			for ; float64(sent) < offered*now.Seconds(); sent++ {
+			for ; float64(added) < missing*now.Seconds(); added++ {
 				// ECONNREFUSED tells that an earlier one has arrived, ENOBUFS that the queue is full.
 				_, err := conn.Write(datagram)
 				if err != nil && !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOBUFS) {
@@ -168,14 +176,22 @@ func (e *End) speed(ctx context.Context, rate int64, d time.Duration) (float64, 
 			}
 		}
 	}
+	// First the burst that the cable lets pass, and its queue.
 	if err := flood(d / 4); err != nil {
-		return 0, err
+		return 0, added, err
 	}
+	got, err = e.passes(func() error { return flood(d) })
+	return got, added, err
+}
+
+// passes is how many bits a second leave this end while wait runs.
+func (e *End) passes(wait func() error) (float64, error) {
+	begin := time.Now()
 	from, before, err := e.sent(begin)
 	if err != nil {
 		return 0, err
 	}
-	if err := flood(d); err != nil {
+	if err := wait(); err != nil {
 		return 0, err
 	}
 	to, after, err := e.sent(begin)

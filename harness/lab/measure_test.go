@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,43 @@ func TestPingAndSpeed(t *testing.T) {
 	if _, err := e.Ping(ctx, 3, time.Second); err == nil || !strings.Contains(err.Error(), "enough") {
 		t.Errorf("cancelled: error is %v", err)
 	}
+}
+
+// A cable that others fill is measured with few datagrams more: they lose by each.
+func TestSpeedOfAFullCable(t *testing.T) {
+	l := build(t, Direct)
+	e := end(t, l, AtClient)
+	const rate, d = 20e6, 300 * time.Millisecond
+	shape(t, e, Quality{Rate: rate})
+	filler, err := e.Host.DialContext(t.Context(), "udp", netip.AddrPortFrom(e.Peer.IP(), 9).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			for range 6 { // each millisecond: 67 Mbit/s, when the machine is on time
+				if _, err := filler.Write(make([]byte, 1400)); errors.Is(err, net.ErrClosed) {
+					return
+				}
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	defer func() { filler.Close(); <-ended }()
+	most := int(0.5 * rate / 8 / 1400 * d.Seconds())
+	for range 10 { // a busy machine is slow at times
+		speed, added, err := e.speed(t.Context(), rate, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(speed/rate-1) < 0.1 && added > 0 && added < most {
+			return
+		}
+		t.Logf("speed is %.4g, %d datagrams were added", speed, added)
+	}
+	t.Errorf("want %.4g, and at most %d datagrams", float64(rate), most)
 }
 
 // Pings that find the cable's queue full are lost; they must not leave the reader
