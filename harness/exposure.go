@@ -33,8 +33,8 @@ func (w *World) bound() {
 		return s.E, leak.Exposed(r.fault, s.B, s.E)
 	})
 	r.window = leak.WindowFor(w.suite.Settings, groups, x)
-	if bound := w.suite.Settings.HalfClose; halves[r.traffic] && bound > 0 {
-		r.window.Lower = min(r.window.Lower, max(0, bound-1)) // silence is enough, whatever the fault
+	if halves[r.traffic] {
+		leak.Halved(&r.window, w.suite.Settings)
 	}
 	if r.fault.Brings {
 		r.window.Lower = 0 // each is struck at a moment of its own, maybe in the middle of its login

@@ -113,7 +113,7 @@ func Judge(r Round) record.Judgement {
 		j.Table = append(j.Table, rows...)
 		j.Excess = append(j.Excess, excess...)
 	}
-	j.Differences = append(j.Differences, Contradictions(r.Settings, o)...)
+	j.Differences = append(j.Differences, Contradictions(r.Settings, r.Window, o)...)
 	worst := finding{record.Pass, passed(r)}
 	for _, f := range findings(r, j) {
 		if order[f.verdict] > order[worst.verdict] {

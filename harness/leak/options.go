@@ -107,9 +107,16 @@ func Differences(settings record.Settings, s record.Sample) []record.Difference 
 // Contradictions are the deadlines of the target's file that its own words belie: it says
 // that one deadline of its own, and nothing else, ended connections, and the first was
 // gone before that deadline, as the file has it, can have passed. No socket tells of it.
+// Of what was half-closed the target says nothing: its bound w may have had first.
 //
 // The words are "heartbeat" and "flush", where the file says how to find them.
-func Contradictions(file record.Settings, o record.Outcome) []record.Difference {
+func Contradictions(file record.Settings, w record.Window, o record.Outcome) []record.Difference {
+	unsaid := math.Inf(1) // from when on a connection may be gone of which the target says nothing
+	for _, r := range w.Rows {
+		if r.Detector == byHalfClose {
+			unsaid = r.Earliest
+		}
+	}
 	var found []record.Difference
 	for _, d := range []struct {
 		word, what string
@@ -120,7 +127,7 @@ func Contradictions(file record.Settings, o record.Outcome) []record.Difference 
 		{"flush", "write deadline", file.Flush, file.Flush - starving},
 	} {
 		n := o.Noticed[d.word]
-		if n > 0 && len(o.Noticed) == 1 && d.stated > 0 && o.First >= 0 && o.First < d.earliest-inWindow(o) {
+		if n > 0 && len(o.Noticed) == 1 && d.stated > 0 && o.First >= 0 && o.First < min(d.earliest, unsaid)-inWindow(o) {
 			found = append(found, record.Difference{
 				Role: "target", Option: d.what, Stated: written(d.stated), Live: written(o.First), Sockets: n, Of: n,
 				Reason: fmt.Sprintf("the target says that its %s ended %s, the first %.3g s after the fault, and the target file says %s",

@@ -207,6 +207,9 @@ func TestDifferencesAtTheEdge(t *testing.T) {
 // A deadline that no socket tells is belied by the target's own words.
 func TestContradictions(t *testing.T) {
 	file := record.Settings{HeartbeatInterval: 1, HeartbeatDeadline: 10, Flush: 8}
+	file.HalfClose = 4
+	var halved record.Window
+	Halved(&halved, file)
 	for _, c := range []struct {
 		name string
 		o    record.Outcome
@@ -221,12 +224,19 @@ func TestContradictions(t *testing.T) {
 		{"never gone", record.Outcome{First: -1, Noticed: map[string]int{"heartbeat": 8}}, ""},
 		{"not told", record.Outcome{First: 5}, ""},
 	} {
-		found := Contradictions(file, c.o)
+		if found := Contradictions(file, halved, c.o); len(found) > 0 && c.o.First > 3 {
+			t.Errorf("%s, half-closed: %s", c.name, found[0].Reason)
+		}
+		found := Contradictions(file, record.Window{}, c.o)
 		switch {
 		case c.want == "" && len(found) > 0:
 			t.Errorf("%s: %s", c.name, found[0].Reason)
 		case c.want != "" && (len(found) != 1 || found[0].Option != c.want || !lies(found[0])):
 			t.Errorf("%s: got %+v, want a difference in the %s", c.name, found, c.want)
 		}
+	}
+	sooner := record.Outcome{First: 2, Noticed: map[string]int{"heartbeat": 8}}
+	if found := Contradictions(file, halved, sooner); len(found) != 1 {
+		t.Errorf("sooner than the half-close bound: got %+v", found)
 	}
 }

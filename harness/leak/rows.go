@@ -14,6 +14,9 @@ const (
 	byProbes      = "zero window probes"
 )
 
+// byHalfClose is the name of the bound on what one direction of has ended.
+const byHalfClose = "half-close bound"
+
 // detectors are those of one end of a connection, with s its settings.
 func detectors(s record.Settings, x Exposure) []record.Bound {
 	switch x.Class {
@@ -244,12 +247,25 @@ func frozenRows(s record.Settings, x Exposure) []record.Bound {
 // halfClosedRows are the one detector of a connection that the peer holds half open: a
 // living peer's kernel answers everything else.
 func halfClosedRows(s record.Settings) []record.Bound {
-	row := record.Bound{Detector: "half-close bound", Latest: never, Formula: "a living peer's kernel answers every probe"}
+	row := record.Bound{Detector: byHalfClose, Latest: never, Formula: "a living peer's kernel answers every probe"}
 	if s.HalfClose > 0 {
 		row.Earliest, row.Latest = s.HalfClose, s.HalfClose
 		row.Formula = fmt.Sprintf("silence after one direction has ended = %.3g s", s.HalfClose)
 	}
 	return []record.Bound{row}
+}
+
+// Halved adds to a window, of connections one direction of which had ended before the
+// fault, what ends them whatever the fault: silence is enough. It began up to a second ago.
+func Halved(w *record.Window, s record.Settings) {
+	if s.HalfClose <= 0 {
+		return
+	}
+	row := halfClosedRows(s)[0]
+	row.Role, row.Sockets = "server", "half-closed"
+	row.Earliest = max(0, s.HalfClose-1)
+	w.Rows = append(w.Rows, row)
+	w.Lower = min(w.Lower, row.Earliest)
 }
 
 // unfinishedRows are the one detector of a peer that never gets past the handshake: its

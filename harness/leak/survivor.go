@@ -130,9 +130,10 @@ func whySocket(s record.Socket) string {
 
 // goroutineSurvivors are those that went through x and are still bound to it. Who is
 // bound tells, where it does, the label: of an exposed session, in e and in f. One that
-// names no session is taken as bound if it came with the visits, unless it stands in f
-// where the process has goroutines at rest, and there are no more of them than before:
-// then it may be a worker, back in its pool.
+// names no session, or one whose peer is not exposed, is taken as bound if it came with the
+// visits, unless it stands in f where the process has goroutines at rest, and there are no
+// more of them than before: then it may be a worker, back in its pool, or of a session that
+// the target has put in the place of another.
 func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor {
 	signature := func(g record.Goroutine) string { return record.Signature(g.Frames, g.Creator.Func) }
 	before, atRest, now := map[int64]bool{}, map[string]int{}, map[string]int{}
@@ -164,8 +165,8 @@ func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor
 		}
 		place := signature(g)
 		switch session := g.Labels[sessionLabel]; {
-		case session != "" && sessions[session]:
-		case session != "", before[g.ID]:
+		case session != "" && sessions[session] && peers[g.Labels[peerLabel]]:
+		case session != "" && !sessions[session], before[g.ID]:
 			continue // it serves another session now, or none
 		case now[place] <= atRest[place]:
 			continue

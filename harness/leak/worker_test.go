@@ -20,6 +20,9 @@ func TestWorkersAndParkedHandlers(t *testing.T) {
 	parked := func(id int64, labels map[string]string) func(*record.Sample) {
 		return goroutine(id, "select (no cases)", labels, own+"serve", own+"(*pool).worker")
 	}
+	away := func(name string) map[string]string {
+		return map[string]string{"session": name, "peer": "10.9.0.1:4000"}
+	}
 	type adds = []func(*record.Sample)
 	for _, c := range []struct {
 		name       string
@@ -45,6 +48,10 @@ func TestWorkersAndParkedHandlers(t *testing.T) {
 			adds{parked(30, nil)}, adds{parked(30, nil), serving(31, nil)}, adds{parked(30, nil), parked(31, nil)}, adds{parked(30, nil), parked(31, nil)}, record.Leak, "1 goroutine outlived"},
 		{"a handler of the dead session stands where those of living ones do",
 			adds{serving(30, named("1"))}, adds{serving(30, named("1")), serving(31, named("1"))}, adds{serving(31, named("1"))}, adds{serving(32, named("2"))}, record.Leak, "1 goroutine outlived"},
+		{"a session that is not on the path came in the place of another",
+			adds{serving(30, away("1"))}, adds{serving(30, away("1")), serving(31, away("2"))}, adds{serving(31, away("2"))}, adds{serving(31, away("2"))}, record.Pass, ""},
+		{"one came beside another",
+			adds{serving(30, away("1"))}, adds{serving(30, away("1")), serving(31, away("2"))}, adds{serving(30, away("1")), serving(31, away("2"))}, adds{serving(30, away("1"))}, record.Leak, "1 goroutine outlived"},
 		{"the same without labels is for the counts to see",
 			adds{serving(30, nil)}, adds{serving(30, nil), serving(31, nil)}, adds{serving(31, nil)}, adds{serving(31, nil), serving(32, nil)}, record.Leak, "server goroutines +1"},
 	} {
