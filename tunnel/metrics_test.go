@@ -1,8 +1,11 @@
 package tunnel
 
 import (
+	"errors"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/halfopen/halfopen/tunnel/wire"
 )
@@ -20,6 +23,16 @@ func metric(t *testing.T, address, line string) {
 		_, last = get(t, address, "/metrics")
 		return strings.Contains("\n"+last, "\n"+line+"\n")
 	})
+}
+
+// A visitor that never asks is reset, and hears no reason: the server counts it.
+func TestSilentVisitorIsCounted(t *testing.T) {
+	w := newWorld(t, func(c *ServerConfig) { c.Handshake = 200 * time.Millisecond })
+	visitor := dial(t, w.server.HTTPAddr())
+	if _, err := visitor.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read: %v, want a reset", err)
+	}
+	metric(t, w.server.AdminAddr(), `tunnel_refusals_total{at="visitor",reason="silent"} 1`)
 }
 
 // Each gauge goes up with its resource, comes back to its base, and counters

@@ -130,6 +130,9 @@ func (s *Server) await(f *front, first bool) error {
 		return errEnd // we leave, between two requests
 	case f.held != nil:
 		return f.late()
+	default: // it hears no more than RST: somebody must be able to tell why
+		s.metrics.refusals.WithLabelValues("visitor", "silent").Inc()
+		s.log.Debug("visitor has sent no request", "peer", f.conn.RemoteAddr(), "for", f.patient)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -69,16 +70,46 @@ func (MTUBlackhole) Describe() record.Fault {
 	return record.Fault{Name: "MTU black hole", Place: "router", Class: record.Silent}
 }
 
-// Inject implements Fault. It returns when the first packet was dropped.
+// Inject implements Fault. It returns when the first packet was dropped. From its second
+// look on the Witness asks of each connection that was there: one that has sent nothing
+// large since did not meet the fault, and lives rightly.
 func (MTUBlackhole) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error) {
-	return onRouter(on, "MTU black hole", func(_ *lab.NAT, b *barrier) (Witness, error) {
-		small := on.SmallestMTU()
-		large := []string{"-m", "length", "--length", strconv.Itoa(small+1) + ":65535", "-j", "DROP"}
-		if err := b.add("filter", "FORWARD", large...); err != nil {
+	return onRouter(on, "MTU black hole", func(router *lab.NAT, b *barrier) (Witness, error) {
+		there, err := router.Established()
+		if err != nil {
 			return nil, err
 		}
-		return b.witness(fmt.Sprintf("of more than %d bytes dropped", small)),
-			b.met(ctx, 5*time.Second, "nobody has sent a large packet for 5 s: it needs data in flight")
+		small := on.SmallestMTU()
+		large := []string{"-m", "length", "--length", strconv.Itoa(small+1) + ":65535", "-j"}
+		if err := b.note("mangle", "FORWARD", append(slices.Clone(large), "CONNMARK", "--set-mark", strconv.FormatInt(b.number, 10))...); err != nil {
+			return nil, err
+		}
+		if err := b.add("filter", "FORWARD", append(large, "DROP")...); err != nil {
+			return nil, err
+		}
+		looks, dropped := 0, b.witness(fmt.Sprintf("of more than %d bytes dropped", small))
+		witness := func(ctx context.Context) (string, bool, error) {
+			saw, bit, err := dropped(ctx)
+			if looks++; err != nil || !bit || looks == 1 {
+				return saw, bit, err
+			}
+			now, err := router.Established()
+			if err != nil {
+				return saw, false, err
+			}
+			unmet := 0
+			for _, m := range now {
+				before := func(was lab.Mapping) bool { return was.Inside == m.Inside && was.Outside == m.Outside }
+				if int64(m.Mark) != b.number && slices.ContainsFunc(there, before) {
+					unmet++
+				}
+			}
+			if unmet > 0 {
+				saw += fmt.Sprintf("; of the %d connections that were there %d live and have sent nothing large", len(there), unmet)
+			}
+			return saw, unmet == 0, nil
+		}
+		return witness, b.met(ctx, 5*time.Second, "nobody has sent a large packet for 5 s: it needs data in flight")
 	})
 }
 

@@ -61,6 +61,32 @@ func TestMTUBlackhole(t *testing.T) {
 	expect(t, witness, false)
 }
 
+// A connection that sends nothing large lives on beside the others: the fault is not
+// witnessed for it, from the second look on.
+func TestMTUBlackholeMissesTheIdle(t *testing.T) {
+	l := build(t, lab.BehindNAT)
+	busy, _ := connect(t, l)
+	idle, _ := connect(t, l)
+	sending := make(chan struct{})
+	go func() {
+		defer close(sending)
+		_ = eventually(func() bool { _, err := busy.Write(make([]byte, 4<<10)); return err != nil })
+	}()
+	_, witness := inject(t, MTUBlackhole{}, l)
+	expect(t, witness, true)
+	expect(t, witness, false)
+	if saw, _, err := witness(t.Context()); err != nil || !strings.Contains(saw, "2 connections that were there 1 live") {
+		t.Errorf("the witness saw: %s (%v)", saw, err)
+	}
+	idle.Close()
+	connect(t, l) // what comes later is not asked
+	if !eventually(func() bool { _, bit, err := witness(t.Context()); return bit && err == nil }) {
+		t.Error("all that was there has met the fault, or has left; it is not witnessed")
+	}
+	busy.Close()
+	<-sending
+}
+
 // Nobody sends anything large: that is no fault.
 func TestMTUBlackholeNeedsData(t *testing.T) {
 	l := build(t, lab.BehindNAT)

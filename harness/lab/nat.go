@@ -33,6 +33,7 @@ func masquerade(h *Host, outer, inner *End, flags ...string) (*NAT, error) {
 type Mapping struct {
 	Inside, Outside netip.AddrPort // the inner host's socket; what the outer one sees
 	Remote          netip.AddrPort
+	Mark            uint32 // what a rule with CONNMARK has noted of the connection
 }
 
 func (m Mapping) String() string {
@@ -121,5 +122,6 @@ func mapping(f *netlink.ConntrackFlow) (Mapping, bool) {
 		Inside:  at(f.Forward.SrcIP, f.Forward.SrcPort),
 		Outside: at(f.Reverse.DstIP, f.Reverse.DstPort),
 		Remote:  at(f.Forward.DstIP, f.Forward.DstPort),
+		Mark:    f.Mark,
 	}, true
 }
