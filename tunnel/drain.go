@@ -101,7 +101,7 @@ func (s *session) drainLocked() {
 	}
 	s.away = true
 	if s.cut > 0 {
-		s.cutter = time.AfterFunc(s.cut, s.cutIdle)
+		s.cutter = after(s.cut, s.cutIdle)
 	}
 	for _, st := range s.streams {
 		if st.front != nil {

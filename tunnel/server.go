@@ -231,8 +231,8 @@ func (s *Server) serveSession(conn *net.TCPConn) {
 // the session's connection.
 func (s *Server) serveLogin(l *login, own *session) {
 	if s.cfg.MaxAge != Off {
-		old := time.AfterFunc(aging(s.cfg.MaxAge), func() { own.retire("age") })
-		defer old.Stop()
+		old := after(aging(s.cfg.MaxAge), func() { own.retire("age") })
+		defer old.stop()
 	}
 	why := own.run(s.ctx)
 	s.metrics.ended(why)

@@ -47,20 +47,20 @@ type session struct {
 	mu       sync.Mutex
 	cause    *cause
 	streams  map[uint32]*stream
-	last     uint32      // the newest stream
-	retired  bool        // the client was asked for a successor
-	away     bool        // no new streams: the session is drained
-	requests int         // HTTP requests and TCP visitors so far
-	cutter   *time.Timer // of the drain deadline
-	flushing bool        // somebody flushes
-	control  []byte      // whole frames that go before data
-	ready    turns       // streams that have something to send
-	pong     []byte      // what the last unanswered PING said; nil for none
-	grown    int         // sum of what the windows of the streams are larger than wire.Window
-	mostHeld int         // of heldIn, and of heldOut
-	heldIn   int         // bytes that wait for connections: the sum of the streams' in
-	heldOut  int         // bytes that wait to be flushed: the sum of the streams' out
-	crowded  bool        // some streams may wait for room in heldOut
+	last     uint32 // the newest stream
+	retired  bool   // the client was asked for a successor
+	away     bool   // no new streams: the session is drained
+	requests int    // HTTP requests and TCP visitors so far
+	cutter   *alarm // of the drain deadline
+	flushing bool   // somebody flushes
+	control  []byte // whole frames that go before data
+	ready    turns  // streams that have something to send
+	pong     []byte // what the last unanswered PING said; nil for none
+	grown    int    // sum of what the windows of the streams are larger than wire.Window
+	mostHeld int    // of heldIn, and of heldOut
+	heldIn   int    // bytes that wait for connections: the sum of the streams' in
+	heldOut  int    // bytes that wait to be flushed: the sum of the streams' out
+	crowded  bool   // some streams may wait for room in heldOut
 }
 
 // deadlines are the timers of a connection: its own, or in a test those of a clock
@@ -121,7 +121,7 @@ func (s *session) endLocked(c cause) {
 	s.cause = &c
 	close(s.ended)
 	if s.cutter != nil {
-		s.cutter.Stop()
+		s.cutter.stop()
 	}
 	_ = s.deadlines.SetDeadline(past) // fails only on a closed connection, on which nobody blocks
 }
