@@ -94,9 +94,10 @@ func (s *session) drain(leave bool) {
 }
 
 // drainLocked opens no stream any more, and lets visitors go that wait between
-// two requests.
+// two requests. The peer's GOAWAY may be read after the session has ended: nobody would
+// stop its alarm.
 func (s *session) drainLocked() {
-	if s.away {
+	if s.away || s.cause != nil {
 		return
 	}
 	s.away = true

@@ -112,6 +112,21 @@ func TestDrainDeadline(t *testing.T) {
 	metric(t, w.server.AdminAddr(), "tunnel_sessions 1")
 }
 
+// GOAWAY that is read after the session has ended sets no alarm: nobody would stop it.
+func TestDrainAfterTheEnd(t *testing.T) {
+	w := newWorld(t, func(c *ServerConfig) { c.DrainDeadline = time.Hour })
+	c := w.client(newHolder(t).address, nil)
+	own := c.session(0)
+	own.end(cause{byPeer, errors.New("over")})
+	own.mu.Lock()
+	defer own.mu.Unlock()
+	own.cut = time.Hour
+	own.drainLocked()
+	if own.cutter != nil {
+		t.Error("an alarm is set that nobody stops")
+	}
+}
+
 // A server that is told to stop takes nobody new, lets requests end, and ends.
 func TestServerDrains(t *testing.T) {
 	w := newWorld(t, nil)

@@ -81,10 +81,11 @@ func (MTUBlackhole) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, err
 		}
 		small := on.SmallestMTU()
 		large := []string{"-m", "length", "--length", strconv.Itoa(small+1) + ":65535", "-j"}
-		if err := b.note("mangle", "FORWARD", append(slices.Clone(large), "CONNMARK", "--set-mark", strconv.FormatInt(b.number, 10))...); err != nil {
+		// What is dropped before it is noted comes again; the other way round it would get by.
+		if err := b.add("filter", "FORWARD", append(slices.Clone(large), "DROP")...); err != nil {
 			return nil, err
 		}
-		if err := b.add("filter", "FORWARD", append(large, "DROP")...); err != nil {
+		if err := b.note("mangle", "FORWARD", append(large, "CONNMARK", "--set-mark", strconv.FormatInt(b.number, 10))...); err != nil {
 			return nil, err
 		}
 		looks, dropped := 0, b.witness(fmt.Sprintf("of more than %d bytes dropped", small))

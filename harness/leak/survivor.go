@@ -130,10 +130,10 @@ func whySocket(s record.Socket) string {
 
 // goroutineSurvivors are those that went through x and are still bound to it. Who is
 // bound tells, where it does, the label: of an exposed session, in e and in f. One that
-// names no session, or one whose peer is not exposed, is taken as bound if it came with the
-// visits, unless it stands in f where the process has goroutines at rest, and there are no
-// more of them than before: then it may be a worker, back in its pool, or of a session that
-// the target has put in the place of another.
+// names no session, or one whose connection is in e and not exposed, is taken as bound if
+// it came with the visits, unless it stands in f where the process has goroutines at rest,
+// and there are no more of them than before: then it may be a worker, back in its pool, or
+// of a session that the target has put in the place of another.
 func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor {
 	signature := func(g record.Goroutine) string { return record.Signature(g.Frames, g.Creator.Func) }
 	before, atRest, now := map[int64]bool{}, map[string]int{}, map[string]int{}
@@ -145,8 +145,13 @@ func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor
 		now[signature(g)]++
 	}
 	peers := map[string]bool{"": true} // a session that does not tell its peer is taken as exposed
+	apart := map[string]bool{}         // the peers of connections that are not
+	for _, c := range e.Sockets {
+		apart[c.Remote] = true
+	}
 	for _, c := range Exposed(x, b, e) {
 		peers[c.Remote] = true
+		delete(apart, c.Remote)
 	}
 	exposed, sessions := map[int64]bool{}, map[string]bool{}
 	for _, g := range e.Goroutines {
@@ -165,7 +170,7 @@ func goroutineSurvivors(x record.Fault, b, e, f record.Sample) []record.Survivor
 		}
 		place := signature(g)
 		switch session := g.Labels[sessionLabel]; {
-		case session != "" && sessions[session] && peers[g.Labels[peerLabel]]:
+		case session != "" && sessions[session] && !apart[g.Labels[peerLabel]]:
 		case session != "" && !sessions[session], before[g.ID]:
 			continue // it serves another session now, or none
 		case now[place] <= atRest[place]:

@@ -20,8 +20,15 @@ func TestWorkersAndParkedHandlers(t *testing.T) {
 	parked := func(id int64, labels map[string]string) func(*record.Sample) {
 		return goroutine(id, "select (no cases)", labels, own+"serve", own+"(*pool).worker")
 	}
-	away := func(name string) map[string]string {
-		return map[string]string{"session": name, "peer": "10.9.0.1:4000"}
+	apart := func(id int64, name string) func(*record.Sample) { // a session over another path
+		peer := "10.9.0.1:400" + name
+		return func(s *record.Sample) {
+			socket(int(id), uint64(id), "10.9.0.2:4443", peer, "ESTABLISHED")(s)
+			serving(id, map[string]string{"session": name, "peer": peer})(s)
+		}
+	}
+	listens := func(name string) map[string]string {
+		return map[string]string{"session": name, "peer": "[::]:7001"}
 	}
 	type adds = []func(*record.Sample)
 	for _, c := range []struct {
@@ -49,14 +56,17 @@ func TestWorkersAndParkedHandlers(t *testing.T) {
 		{"a handler of the dead session stands where those of living ones do",
 			adds{serving(30, named("1"))}, adds{serving(30, named("1")), serving(31, named("1"))}, adds{serving(31, named("1"))}, adds{serving(32, named("2"))}, record.Leak, "1 goroutine outlived"},
 		{"a session that is not on the path came in the place of another",
-			adds{serving(30, away("1"))}, adds{serving(30, away("1")), serving(31, away("2"))}, adds{serving(31, away("2"))}, adds{serving(31, away("2"))}, record.Pass, ""},
+			adds{apart(30, "1")}, adds{apart(30, "1"), apart(31, "2")}, adds{apart(31, "2")}, adds{apart(31, "2")}, record.Pass, ""},
 		{"one came beside another",
-			adds{serving(30, away("1"))}, adds{serving(30, away("1")), serving(31, away("2"))}, adds{serving(30, away("1")), serving(31, away("2"))}, adds{serving(30, away("1"))}, record.Leak, "1 goroutine outlived"},
+			adds{apart(30, "1")}, adds{apart(30, "1"), apart(31, "2")}, adds{apart(30, "1"), apart(31, "2")}, adds{apart(30, "1")}, record.Leak, "1 goroutine outlived"},
+		{"what a login that came with the fault listens with stands where another's did, and is gone by G",
+			adds{serving(30, listens("1"))}, adds{serving(31, listens("2"))}, adds{serving(31, listens("2"))}, adds{serving(32, listens("3"))}, record.Leak, "1 goroutine outlived"},
 		{"the same without labels is for the counts to see",
 			adds{serving(30, nil)}, adds{serving(30, nil), serving(31, nil)}, adds{serving(31, nil)}, adds{serving(31, nil), serving(32, nil)}, record.Leak, "server goroutines +1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := healthy()
+			r.Fault.Peers = map[string][]string{"server": {"10.0.0.2"}}
 			r.Processes = []Snapshots{{
 				B: holdings(0, append(adds{session(8, 108, 18, "0")}, c.b...)...),
 				E: holdings(1, append(adds{session(8, 108, 18, "0")}, c.e...)...),
