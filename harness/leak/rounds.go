@@ -40,7 +40,7 @@ const (
 type Rounds struct {
 	Growth Growth
 	N      int
-	D      float64 // tolerance
+	D      float64 // tolerance: of the rule, or what the readings scatter if that is more
 	Slope  float64 // Theil-Sen over the block medians
 	// First and Last are the slopes of the two halves of the blocks.
 	First, Last float64
@@ -72,17 +72,37 @@ func medians(series []float64) []float64 {
 	return m
 }
 
-// Judge looks at a series of at least FewestRounds readings, one a cycle.
-func (r Rule) Judge(series []float64) Rounds {
-	return r.judge(medians(series), len(series))
+// sure is how many standard errors a slope must have to be told from scatter.
+const sure = 3
+
+// scatter is the standard error, in bytes a cycle, of the slope over k blocks of length
+// cycles, by what the readings of a block differ from its median. After some faults a
+// target holds more than after others, and is sound: its sessions lived, with their
+// buffers. The median of L readings has the error 1.253 s/sqrt(L), s their deviation
+// (1.4826 times the median absolute one); a line over k of them, L apart, has that divided
+// by L sqrt(k(k^2-1)/12). Theil and Sen's slope is about as good as least squares'.
+func scatter(series, medians []float64, k int) float64 {
+	n, blocks := len(series), len(medians)
+	var off []float64
+	for b, m := range medians {
+		for _, v := range series[b*n/blocks : (b+1)*n/blocks] {
+			off = append(off, math.Abs(v-m))
+		}
+	}
+	length := float64(n) / float64(blocks)
+	deviation := 1.253 * 1.4826 * median(off) / math.Sqrt(length)
+	return deviation / (length * math.Sqrt(float64(k*(k*k-1))/12))
 }
 
-func (r Rule) judge(m []float64, n int) Rounds {
+// Judge looks at a series of at least FewestRounds readings, one a cycle.
+func (r Rule) Judge(series []float64) Rounds {
+	m, n := medians(series), len(series)
 	k := len(m)
 	length := float64(n) / float64(k)
 	half := (k + 1) / 2 // the halves of five blocks share the middle one
+	tolerance, whole := r.Tolerance(n), sure*scatter(series, m, k)
 	x := Rounds{
-		N: n, D: r.Tolerance(n), Medians: m, length: length,
+		N: n, D: max(tolerance, whole), Medians: m, length: length,
 		Slope: trendOf(m).slope() / length,
 		First: trendOf(m[:half]).slope() / length,
 		Last:  trendOf(m[k-half:]).slope() / length,
@@ -97,7 +117,7 @@ func (r Rule) judge(m []float64, n int) Rounds {
 		x.Growth = Growing
 	case x.Rises >= k-2 && x.Slope > x.D:
 		x.Growth = Slowing
-	case min(x.Slope, x.First, x.Last) < -x.D/2:
+	case x.Slope < -max(tolerance/2, whole), min(x.First, x.Last) < -max(tolerance/2, sure*scatter(series, m, half)):
 		x.Growth = Shrinking
 	default:
 		x.Growth = Flat
