@@ -78,19 +78,20 @@ const sure = 3
 // scatter is the standard error, in bytes a cycle, of the slope over k blocks of length
 // cycles, by what the readings of a block differ from its median. After some faults a
 // target holds more than after others, and is sound: its sessions lived, with their
-// buffers. The median of L readings has the error 1.253 s/sqrt(L), s their deviation
-// (1.4826 times the median absolute one); a line over k of them, L apart, has that divided
-// by L sqrt(k(k^2-1)/12). Theil and Sen's slope is about as good as least squares'.
+// buffers. The median of L readings has the error sqrt(pi/2) s/sqrt(L), s their deviation
+// (sqrt(pi/2) times the mean absolute one, which a few high readings count in); a line over
+// k of them, L apart, has that divided by L sqrt(k(k^2-1)/12). Theil and Sen's slope is
+// about as good as least squares'.
 func scatter(series, medians []float64, k int) float64 {
 	n, blocks := len(series), len(medians)
-	var off []float64
+	off := 0.0
 	for b, m := range medians {
 		for _, v := range series[b*n/blocks : (b+1)*n/blocks] {
-			off = append(off, math.Abs(v-m))
+			off += math.Abs(v - m)
 		}
 	}
 	length := float64(n) / float64(blocks)
-	deviation := 1.253 * 1.4826 * median(off) / math.Sqrt(length)
+	deviation := math.Pi / 2 * off / float64(n) / math.Sqrt(length)
 	return deviation / (length * math.Sqrt(float64(k*(k*k-1))/12))
 }
 
