@@ -7,6 +7,7 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/google/pprof/profile"
 
@@ -91,9 +92,9 @@ func site(s *profile.Sample) string {
 	return text
 }
 
-// blame adds to the statement on a leaking heap where it grows.
+// blame adds to the statement on a heap that leaks, or may, where it grows.
 func blame(x *record.Statement, sites []record.Site) {
-	if x.Resource != Heap || x.Verdict != record.Leak && x.Verdict != record.Inconclusive || len(sites) == 0 {
+	if x.Resource != Heap || x.Verdict != record.Leak && x.Verdict != record.Inconclusive || len(sites) == 0 || strings.Contains(x.Text, givenBack) {
 		return
 	}
 	s := sites[0]

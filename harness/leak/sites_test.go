@@ -57,6 +57,10 @@ func TestSites(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	y := record.Statement{Resource: Heap, Verdict: record.Pass, Text: "NO LEAK"}
+	z := record.Statement{Resource: Heap, Verdict: record.Inconclusive, Text: "INCONCLUSIVE heap: " + givenBack}
+	if blame(&z, sites); z.Where != "" {
+		t.Errorf("memory that is given back is blamed on %s", z.Where)
+	}
 	if blame(&y, sites); y.Where != "" {
 		t.Errorf("a pass is blamed on %s", y.Where)
 	}

@@ -54,16 +54,16 @@ func TestSummarizeSoak(t *testing.T) {
 		"which was required": {soakRecord(30, nil), Heap, record.Inconclusive, "server: heap: not stated: needs 50 more cycles", []string{"NO LEAK sockets"}},
 		"and is there":       {soakRecord(100, nil), Heap, record.Pass, "nothing outlived", nil},
 		"2 KB a cycle": {soakRecord(100, heap(func(i int) int64 { return 2048 * int64(i) })), "", record.Leak,
-			"server: LEAK heap: 2.0 KB per cycle", []string{"NO LEAK sockets", "NO LEAK sockets", "server: LEAK heap"}},
+			"server: heap: 2.0 KB per cycle", []string{"NO LEAK sockets", "NO LEAK sockets", "server: LEAK heap"}},
 		"given back": {soakRecord(120, heap(func(i int) int64 { return -1000 * int64(i) })), "", record.Inconclusive,
-			"server: INCONCLUSIVE heap: memory is being given back", nil},
+			"server: heap: memory is being given back", nil},
 		"RssAnon alone is given back": {soakRecord(120, func(i int, r *record.Reading) { r.Memory.RssAnon -= 50_000 * int64(i) }), "", record.Pass, "nothing outlived", nil},
 		"and the heap is not told": {soakRecord(120, func(i int, r *record.Reading) {
 			r.Memory.HeapAlloc = 0
 			r.Memory.RssAnon -= 50_000 * int64(i)
-		}), "", record.Inconclusive, "server: INCONCLUSIVE RssAnon", nil},
+		}), "", record.Inconclusive, "server: RssAnon", nil},
 		"a descriptor now and then": {soakRecord(60, func(i int, r *record.Reading) { r.Counts["fds"] += i / 20 }), "", record.Leak,
-			"server: LEAK fds: 2 in 53 cycles", nil},
+			"server: fds: 2 in 53 cycles", nil},
 	} {
 		c.events[0].Run.Require = nil
 		if c.require != "" {

@@ -77,6 +77,9 @@ func (s Series) retention() int {
 	return int(math.Ceil(2 * s.Longest / s.Pace))
 }
 
+// givenBack are the words for memory that shrinks: nothing is to blame for it.
+const givenBack = "memory is being given back"
+
 // state fills in a statement about memory.
 func (s Series) state(x *record.Statement, rule Rule, w Watched) {
 	x.Cycles = w.N
@@ -95,7 +98,7 @@ func (s Series) state(x *record.Statement, rule Rule, w Watched) {
 		x.Text = fmt.Sprintf("INCONCLUSIVE %s: growth is slowing (%s, then %s per cycle); %s needed", x.Resource, Bytes(w.First), Bytes(w.Last), s.more(max(w.Need, w.N)))
 	case w.Growth == Shrinking:
 		x.Verdict = record.Inconclusive
-		x.Text = fmt.Sprintf("INCONCLUSIVE %s: memory is being given back (%s per cycle), and a leak could hide behind it; a longer warm-up is needed", x.Resource, Bytes(min(w.Slope, w.First, w.Last)))
+		x.Text = fmt.Sprintf("INCONCLUSIVE %s: %s (%s per cycle), and a leak could hide behind it; a longer warm-up is needed", x.Resource, givenBack, Bytes(min(w.Slope, w.First, w.Last)))
 	default:
 		y := rule.Y(w)
 		x.Verdict = record.Pass

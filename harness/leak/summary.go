@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/halfopen/halfopen/harness/record"
 )
@@ -131,7 +132,7 @@ func Summarize(events []record.Event) record.Summary {
 	case s.Verdict == record.Inconclusive && failedCheck != "":
 		s.Reason = "the detector failed its self-check: " + failedCheck
 	case some:
-		s.Reason = trend.Text
+		s.Reason = strings.Replace(trend.Text, string(s.Verdict)+" ", "", 1) // which stands before it
 	case !finished && first.Verdict == record.Pass:
 		s.Reason = "the record ends before its run does: what was judged until then passed"
 	case s.Verdict == record.Pass:
