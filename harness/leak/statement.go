@@ -56,11 +56,11 @@ func (s Series) Memory() []record.Statement {
 			}
 		}
 		switch {
-		case len(series) == 0 && f.name == Heap:
-			x.Text = "heap: not stated: the target does not tell its heap; RssAnon stands alone"
 		case restless > 0 && float64(restless) > mostRestless*float64(len(s.Readings)):
 			x.Verdict = record.Inconclusive
 			x.Text = fmt.Sprintf("INCONCLUSIVE %s: not at rest after %d of %d cycles", f.name, restless, len(s.Readings))
+		case len(series) == 0 && f.name == Heap:
+			x.Text = "heap: not stated: the target does not tell its heap; RssAnon stands alone"
 		default:
 			s.state(&x, f.rule, f.rule.Watch(series, s.retention()))
 		}

@@ -79,6 +79,9 @@ func TestStatements(t *testing.T) {
 		"given back": {Series{Readings: readings(120, heap(-1000))}, []string{
 			"NO LEAK", "NO LEAK", "NO LEAK", "INCONCLUSIVE heap: memory is being given back (-1.0 KB per cycle)",
 		}},
+		"never at rest": {Series{Readings: readings(120, func(_ int, r *record.Reading) { r.Quiescent = false })}, []string{
+			"NO LEAK", "NO LEAK", "NO LEAK", "INCONCLUSIVE heap: not at rest after 120 of 120 cycles", "INCONCLUSIVE RssAnon",
+		}},
 		"restless": {Series{Readings: readings(120, func(i int, r *record.Reading) { r.Quiescent = i%8 != 0 })}, []string{
 			"NO LEAK", "NO LEAK", "NO LEAK", "INCONCLUSIVE heap: not at rest after 15 of 120 cycles", "INCONCLUSIVE RssAnon",
 		}},
