@@ -46,7 +46,8 @@ func (b *barrier) add(table, chain string, rule ...string) error {
 	return nil
 }
 
-// note puts a rule first in a chain, which has none that counts.
+// note puts a rule first in a chain in which the barrier has no other: what it meets is not
+// counted as hit.
 func (b *barrier) note(table, chain string, rule ...string) error {
 	if err := b.add(table, chain, rule...); err != nil {
 		return err

@@ -69,7 +69,7 @@ func TestMTUBlackholeMissesTheIdle(t *testing.T) {
 	idle, _ := connect(t, l)
 	sending := make(chan struct{})
 	go func() {
-		defer close(sending)
+		defer close(sending) // with the connection, at the latest; that is all that is waited for
 		_ = eventually(func() bool { _, err := busy.Write(make([]byte, 4<<10)); return err != nil })
 	}()
 	_, witness := inject(t, MTUBlackhole{}, l)

@@ -77,7 +77,7 @@ func TestSpeedOfAFullCable(t *testing.T) {
 					return
 				}
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // the pace
 		}
 	}()
 	defer func() { filler.Close(); <-ended }()
