@@ -81,7 +81,8 @@ func (x ExpireNAT) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, erro
 		}
 		undo = append(undo, func() error { return nat.Rule("-D", "filter", chain, x.rule()...) })
 	}
-	before, err := nat.Mappings()
+	// A connection that both ends have closed loses nothing, and its ports may be another's soon.
+	before, err := nat.Established()
 	if err != nil {
 		return fail(err)
 	}

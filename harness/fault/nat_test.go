@@ -3,7 +3,9 @@ package fault
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,11 +47,55 @@ func TestWitnessSeesAMappingThatComesBack(t *testing.T) {
 	expect(t, witness, false)
 }
 
-// A NAT that has nothing to forget is no fault.
+// closed is a connection that has been, and its client's port: the router keeps the
+// mapping a while, the client keeps nothing, for the server has closed first.
+func closed(t *testing.T, l *lab.Lab) string {
+	t.Helper()
+	client, server := connect(t, l)
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := client.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Fatalf("read %d bytes and %v, want the end", n, err)
+	}
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(func() bool {
+		there, err := l.Router.Established()
+		return err == nil && !slices.ContainsFunc(there, func(m lab.Mapping) bool { return m.Inside.String() == client.LocalAddr().String() })
+	}) {
+		t.Fatal("the router does not hear of the end")
+	}
+	return client.LocalAddr().String()
+}
+
+// A NAT that has nothing to forget, or only what has ended, is no fault.
 func TestExpireNATWithoutMappingsDoesNotBite(t *testing.T) {
 	l := build(t, lab.BehindNAT)
+	closed(t, l)
 	_, witness := inject(t, ExpireNAT{Silent: true}, l)
 	expect(t, witness, false)
+}
+
+// A new connection may have the ports of one that was closed before the fault: that is
+// no mapping that has come back.
+func TestPortsOfAClosedConnectionComeBack(t *testing.T) {
+	l := build(t, lab.BehindNAT)
+	if err := l.Client.Sysctl("net.ipv4.ip_local_port_range", "40000 40003"); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, l)
+	was := closed(t, l)
+	_, witness := inject(t, ExpireNAT{Silent: true}, l)
+	for range 3 {
+		client, _ := connect(t, l)
+		if client.LocalAddr().String() == was {
+			expect(t, witness, true)
+			return
+		}
+	}
+	t.Fatalf("%s is not taken again", was)
 }
 
 // told says whether a connection has been reset, by its next packet or before.

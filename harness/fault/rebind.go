@@ -32,7 +32,7 @@ func (RebindNAT) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error)
 	var old []lab.Mapping
 	strangers := newBarrier(nil)
 	heal, witness, err := onRouter(on, "rebind NAT", func(nat *lab.NAT, b *barrier) (w Witness, err error) {
-		if old, err = nat.Mappings(); err != nil {
+		if old, err = nat.Established(); err != nil {
 			return nil, err
 		}
 		if len(old) == 0 {
