@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/halfopen/halfopen/tunnel/wire"
@@ -96,23 +97,25 @@ func TestAcceptBacksOff(t *testing.T) {
 	if err := ln.SetDeadline(past); err != nil { // each Accept fails at once
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	book := &logBook{}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		acceptLoop(ctx, ln, book.logger(), newMetrics(nil, nil), func(conn *net.TCPConn) { conn.Close() })
-	}()
-	time.Sleep(400 * time.Millisecond) // 5+10+20+40+80+160 ms: six or seven times
-	if n := book.count("cannot accept"); n < 2 || n > 8 {
-		t.Errorf("asked %d times in 400 ms", n)
-	}
-	cancel()
-	select {
-	case <-done:
-	case <-time.After(100 * time.Millisecond):
-		t.Error("the loop does not end when told")
-		ln.Close()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		book := &logBook{}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			acceptLoop(ctx, ln, book.logger(), newMetrics(nil, nil), func(conn *net.TCPConn) { conn.Close() })
+		}()
+		time.Sleep(400 * time.Millisecond) // at 0, 5, 15, 35, 75, 155 and 315 ms; next at 635
+		if n := book.count("cannot accept"); n != 7 {
+			t.Errorf("asked %d times in 400 ms, want 7", n)
+		}
+		cancel()
+		synctest.Wait()
+		select {
+		case <-done:
+		default:
+			t.Error("the loop does not end when told")
+		}
 		<-done
-	}
+	})
 }
