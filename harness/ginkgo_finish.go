@@ -137,8 +137,12 @@ func tellVerdict() error {
 		return err
 	}
 	if os.Getenv(EnvRun) == "" {
-		if err := IndexRuns(shared.Dir); err != nil {
+		stay, err := IndexRuns(shared.Dir)
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "halfopen:", err) // the run's own report is whole
+		}
+		if stay != "" {
+			fmt.Println("halfopen:", stay)
 		}
 		fmt.Printf("\nverdict=%s exit=%d report=%s\n", summary.Verdict, leak.ExitCode(summary.Verdict), (&Suite{Dir: shared.Dir, Root: shared.Root}).reportPath())
 	}

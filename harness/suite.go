@@ -102,14 +102,21 @@ func RunFolder(root, name string, now time.Time) (string, error) {
 	}
 }
 
-// IndexRuns draws the page of all runs beside the run folder dir, and prunes old ones.
-func IndexRuns(dir string) error {
+// IndexRuns draws the page of all runs beside the run folder dir, and prunes old ones. It
+// says in one line which of those stay all the same, and why; "" if none does.
+func IndexRuns(dir string) (stay string, err error) {
 	keep, err := reports.Keep()
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, _, err = reports.Index(filepath.Dir(dir), keep)
-	return err
+	_, spared, err := reports.Index(filepath.Dir(dir), keep)
+	if len(spared) > 0 {
+		stay = "an old run is not pruned: " + spared[0]
+	}
+	if more := len(spared) - 1; more > 0 {
+		stay += fmt.Sprintf("; and %d more, which leakreport index lists", more)
+	}
+	return stay, err
 }
 
 // Head is the first event of a run.

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/reports"
 )
 
 // Two runs of one name that begin in the same second have a folder each.
@@ -17,6 +20,46 @@ func TestRunsHaveFoldersOfTheirOwn(t *testing.T) {
 		if got, err := RunFolder("", "soak", now); err != nil || got != filepath.Join(out, want) {
 			t.Errorf("the folder is %s (%v), want %s", got, err, want)
 		}
+	}
+}
+
+// Which old runs stay is said in one line.
+func TestOldRunsThatStayAreNamed(t *testing.T) {
+	out := t.TempDir()
+	t.Setenv(reports.EnvKeep, "1")
+	stay := func() string {
+		t.Helper()
+		text, err := IndexRuns(filepath.Join(out, "20261103-000000-soak"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	for _, name := range []string{"20261101-000000-soak", "20261102-000000-soak", "20261103-000000-soak"} {
+		dir := filepath.Join(out, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := note(dir, []record.Event{{Kind: record.KindFinish, Finish: &record.Finish{Reason: "done"}}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := reports.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "mine.txt"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := stay(), "an old run is not pruned: 20261102-000000-soak: it holds mine.txt, which no run makes; and 1 more, which leakreport index lists"; got != want {
+		t.Errorf("said is %q, want %q", got, want)
+	}
+	for _, name := range []string{"20261101-000000-soak", "20261102-000000-soak"} {
+		if err := os.Remove(filepath.Join(out, name, "mine.txt")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := stay(); got != "" {
+		t.Errorf("all was pruned, and said is %q", got)
 	}
 }
 

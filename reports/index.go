@@ -140,6 +140,12 @@ func prune(dir string) error {
 				ours[filepath.Join(filepath.FromSlash(e.Evidence.Dir), f.Name)] = true
 			}
 		}
+		if e.Schedule != nil {
+			ours[e.Schedule.File] = true
+		}
+		if e.Shrunk != nil {
+			ours[e.Shrunk.Before.File], ours[e.Shrunk.After.File] = true, true
+		}
 	}
 	var files, folders []string
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -100,6 +100,37 @@ func TestIndexPrunesOnlyWhatRunsMade(t *testing.T) {
 	}
 }
 
+// A run's schedules are files beside its record: they are the run's own, and one that no
+// record names is not.
+func TestIndexPrunesSchedules(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"20261101-000000-soak", "20261102-000000-soak", "20261103-000000-soak"} {
+		b := passRun(t)
+		b.add("spec-1", 0, record.Event{Kind: record.KindSchedule, Schedule: &record.Schedule{File: "schedule-1-1-7.yaml", Steps: []record.Step{oneStep}}})
+		b.add("", 0, record.Event{Kind: record.KindShrunk, Shrunk: &record.Shrunk{
+			Before: record.Schedule{File: "schedule-whole.yaml"}, After: record.Schedule{File: "schedule-shrunk.yaml"}}})
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(b.write())); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{"schedule-1-1-7.yaml", "schedule-whole.yaml", "schedule-shrunk.yaml"} {
+			if err := os.WriteFile(filepath.Join(dir, name, file), []byte("steps: []"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustWrite(t, filepath.Join(dir, name))
+	}
+	if err := os.WriteFile(filepath.Join(dir, "20261102-000000-soak", "schedule-mine.yaml"), []byte("steps: []"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	pruned, spared := mustIndex(t, dir, 1)
+	if len(pruned) != 1 || pruned[0] != "20261101-000000-soak" {
+		t.Errorf("pruned %q", pruned)
+	}
+	if len(spared) != 1 || spared[0] != "20261102-000000-soak: it holds schedule-mine.yaml, which no run makes" {
+		t.Errorf("spared %q", spared)
+	}
+}
+
 func TestIndexReplacesNoForeignPage(t *testing.T) {
 	dir := runsFolder(t, "20261101-000000-soak")
 	if err := os.WriteFile(filepath.Join(dir, PageName), []byte("my site"), 0o644); err != nil {

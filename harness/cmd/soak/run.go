@@ -297,8 +297,12 @@ func (j *job) finish(began time.Time) (int, error) {
 		fmt.Println("soak: Ginkgo reports a failure that no verdict explains; see its output above")
 		s.Verdict, s.ExitCode = record.Inconclusive, leak.ExitCode(record.Inconclusive)
 	}
-	if err := harness.IndexRuns(j.dir); err != nil {
+	stay, err := harness.IndexRuns(j.dir)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err) // the run's own report is whole
+	}
+	if stay != "" {
+		fmt.Println("soak:", stay)
 	}
 	path := filepath.Join(j.dir, "index.html")
 	if rel, err := filepath.Rel(j.root, path); err == nil && !strings.HasPrefix(rel, "..") {
