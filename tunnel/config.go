@@ -185,7 +185,7 @@ type ServerConfig struct {
 	RefuseSameName bool
 
 	MaxLogins   int // 1024
-	MaxPreAuth  int // connections that have not logged in yet, and request heads being read: 1024 each
+	MaxPreAuth  int // connections that have not logged in yet, and visitors whose request is awaited: 1024 each
 	MaxSessions int // sessions of one login, 16; at most 255
 	MaxStreams  int // streams of one login, 4096
 	MaxQueued   int // MiB that wait in one session in each direction, 64

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -69,6 +70,73 @@ func TestRecycling(t *testing.T) {
 		t.Error("the login ended")
 	}
 	metric(t, w.server.AdminAddr(), "tunnel_logins 1")
+}
+
+// A visitor that is idle when its session is replaced has no stream: it has a place, or
+// is let go, and is let go when it goes on to be idle.
+func TestIdleVisitorsOfReplacedSession(t *testing.T) {
+	w := newWorld(t, func(c *ServerConfig) { c.MaxRequests, c.MaxPreAuth, c.Handshake = 3, 2, hung })
+	address, _ := webOrigin(t, func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, "ok") })
+	w.client(address, nil)
+	type end struct {
+		visitor int
+		err     error
+	}
+	heard := make(chan end, 3)
+	var conns []*net.TCPConn
+	var answers []*bufio.Reader
+	answer := func(i int) {
+		t.Helper()
+		resp, err := http.ReadResponse(answers[i], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "ok" {
+			t.Fatalf("got %d %q, %v", resp.StatusCode, body, err)
+		}
+	}
+	for i := range 3 { // with the third the session is replaced
+		conns = append(conns, dial(t, w.server.HTTPAddr()))
+		answers = append(answers, bufio.NewReader(conns[i]))
+		say(t, conns[i], "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		answer(i)
+	}
+	for i, r := range answers {
+		go func() {
+			_, err := r.Peek(1)
+			heard <- end{i, err}
+		}()
+	}
+	first := take(t, heard)
+	if first.err != io.EOF {
+		t.Errorf("the one too many: %v, want an orderly end", first.err)
+	}
+	metric(t, w.server.AdminAddr(), "tunnel_head_connections 2")
+	metric(t, w.server.AdminAddr(), `tunnel_refusals_total{at="visitor",reason="limit"} 1`)
+	for i, conn := range conns {
+		if i == first.visitor {
+			continue
+		}
+		say(t, conn, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		if next := take(t, heard); next != (end{i, nil}) {
+			t.Fatalf("visitor %d, who has a place: %+v", i, next)
+		}
+		answer(i)
+	}
+	metric(t, w.server.AdminAddr(), "tunnel_head_connections 0")
+}
+
+// Nor may it be idle for ever.
+func TestIdleVisitorWithoutStream(t *testing.T) {
+	w := newWorld(t, func(c *ServerConfig) { c.MaxRequests, c.Handshake = 1, 300*time.Millisecond })
+	address, _ := webOrigin(t, func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, "ok") })
+	w.client(address, nil)
+	conn := dial(t, w.server.HTTPAddr())
+	say(t, conn, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	if text, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(text), "\r\n\r\nok") {
+		t.Errorf("heard %q, %v; want an answer and an orderly end", text, err)
+	}
+	metric(t, w.server.AdminAddr(), "tunnel_head_connections 0")
 }
 
 // A session that is to be replaced dies before its successor is there: its client logs in

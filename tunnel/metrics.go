@@ -21,7 +21,7 @@ type held struct {
 	Draining int `json:"draining_sessions"` // of them, those that take no new streams
 	Streams  int `json:"streams"`
 	PreAuth  int `json:"pre_auth"` // connections that have not logged in yet
-	Heads    int `json:"heads"`    // visitors whose first request head is being read
+	Heads    int `json:"heads"`    // visitors without a stream, whose request head is awaited
 	QueuedIn int `json:"queued_in_bytes"`
 	QueueOut int `json:"queued_out_bytes"`
 }
@@ -98,7 +98,7 @@ var gaugeDescs = []struct {
 	gauge("draining_sessions", "Sessions that take no new streams.", func(h held) int { return h.Draining }),
 	gauge("streams", "Streams.", func(h held) int { return h.Streams }),
 	gauge("pre_auth_connections", "Connections that have not logged in yet.", func(h held) int { return h.PreAuth }),
-	gauge("head_connections", "Visitors whose first request head is being read.", func(h held) int { return h.Heads }),
+	gauge("head_connections", "Visitors without a stream, whose request head is awaited: their first, or after their session was replaced.", func(h held) int { return h.Heads }),
 	gauge("queued_in_bytes", "Bytes that wait for visitors or origins.", func(h held) int { return h.QueuedIn }),
 	gauge("queued_out_bytes", "Bytes that wait for sessions.", func(h held) int { return h.QueueOut }),
 }

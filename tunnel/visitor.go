@@ -100,20 +100,23 @@ func (s *Server) serveHTTP(conn *net.TCPConn) {
 	}
 }
 
-// await reads the head of a visitor's next request. The first has to come within
-// the handshake's limit.
+// await reads the head of a visitor's next request: its first, or the one that goes
+// to another session than those before. No stream holds the visitor meanwhile: it
+// takes a place, and has the handshake's limit. Between two requests its connection
+// may be closed.
 func (s *Server) await(f *front, first bool) error {
 	if f.end > 0 {
 		return nil
 	}
-	if first {
-		if !s.heads.take() {
-			s.metrics.refusals.WithLabelValues("visitor", wire.Limit.String()).Inc()
-			return fmt.Errorf("%w: more than %d visitors without a request", errSeats, s.cfg.MaxPreAuth)
+	if !s.heads.take() {
+		s.metrics.refusals.WithLabelValues("visitor", wire.Limit.String()).Inc()
+		if !first {
+			return errEnd
 		}
-		defer s.heads.leave()
-		f.since = time.Now()
+		return fmt.Errorf("%w: more than %d visitors without a request", errSeats, s.cfg.MaxPreAuth)
 	}
+	defer s.heads.leave()
+	f.since = time.Now()
 	raw, err := f.conn.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("await request: %w", err)
@@ -130,6 +133,8 @@ func (s *Server) await(f *front, first bool) error {
 		return errEnd // we leave, between two requests
 	case f.held != nil:
 		return f.late()
+	case !first:
+		return errEnd
 	default: // it hears no more than RST: somebody must be able to tell why
 		s.metrics.refusals.WithLabelValues("visitor", "silent").Inc()
 		s.log.Debug("visitor has sent no request", "peer", f.conn.RemoteAddr(), "for", f.patient)
