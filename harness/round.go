@@ -70,10 +70,10 @@ func (w *World) begin(ctx context.Context, cycle int) error {
 	if w.round != nil {
 		w.round.stopSampler()
 	}
-	before := map[string]record.Sample{} // G of a round that came back to its baseline
-	if w.round != nil && w.round.verdict == record.Pass {
+	before := map[string]record.Sample{}
+	if w.round != nil {
 		for role, s := range w.round.snapshots {
-			before[role] = s.G
+			before[role] = s.Carry(w.round.verdict)
 		}
 	}
 	w.mu.Lock()

@@ -128,7 +128,7 @@ func (t *tried) row(traffic []string) matrixRow {
 	if survived {
 		row.Slowest, row.Window = "none may go", "–"
 	}
-	if limits := leak.Limits(exposures, events); clean && len(limits) > 0 {
+	if limits := leak.Limits(0, exposures, events); clean && len(limits) > 0 {
 		row.Excluded = strings.TrimSuffix(shareWords(limits[0]), " exposures")
 	}
 	return row

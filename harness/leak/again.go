@@ -46,19 +46,19 @@ func Cases(events []record.Event) []Case {
 		k := key{e.Spec, e.Cycle}
 		if rounds[k] == nil {
 			rounds[k] = &gathered{samples: map[string]*Snapshots{}}
-			if last := rounds[key{e.Spec, e.Cycle - 1}]; last != nil && last.passed {
+			if last := rounds[key{e.Spec, e.Cycle - 1}]; last != nil {
 				for role, s := range last.samples {
-					rounds[k].samples[role] = &Snapshots{Before: s.G}
+					rounds[k].samples[role] = &Snapshots{Before: s.Carry(last.verdict)}
 				}
 			}
 		}
 		g := rounds[k]
 		g.add(e)
-		if e.Verdict != nil && g.passed {
-			g.passed = e.Verdict.Verdict == record.Pass // a later one may doubt the judge's
+		if e.Verdict != nil {
+			g.verdict = e.Verdict.Verdict // a later one may doubt the judge's
 		}
 		if e.Verdict != nil && g.outcome {
-			g.passed, g.outcome = e.Verdict.Verdict == record.Pass, false
+			g.outcome = false
 			c := Case{Spec: e.Spec, Name: names[e.Spec], Cycle: e.Cycle, Round: g.round, Stored: *e.Verdict}
 			c.Round.Settings, c.Round.Settle = settings, SettleWindow(settings)
 			for _, role := range g.round.Outcome.Judged {
@@ -77,7 +77,7 @@ type gathered struct {
 	round   Round
 	samples map[string]*Snapshots
 	outcome bool // there is one that no verdict has followed yet
-	passed  bool
+	verdict record.Verdict
 }
 
 func (g *gathered) add(e record.Event) {

@@ -68,6 +68,31 @@ func TestMergedRoundsAreJudgedAgain(t *testing.T) {
 	}
 }
 
+// What an INCONCLUSIVE cycle leaves behind is the next one's: its floor is that of the last
+// PASS. What a cycle with a finding holds is not found again in each that follows.
+func TestFloorIsCarriedOver(t *testing.T) {
+	for between, want := range map[record.Verdict]int{record.Inconclusive: 1, record.Leak: 0, record.Late: 0, record.Dead: 0} {
+		clean, left := healthy(), healthy()
+		for _, s := range []*record.Sample{&left.Processes[0].B, &left.Processes[0].E, &left.Processes[0].F, &left.Processes[0].G} {
+			s.FDs = append(slices.Clone(s.FDs), record.FD{Number: 99, Target: "/left"})
+		}
+		events := append([]record.Event{{Run: &record.Run{}}}, cycle(1, clean, record.Pass)...)
+		events = append(events, cycle(2, left, between)...)
+		events = append(events, cycle(3, left, record.Pass)...)
+		last := Cases(events)[2]
+		rows, _ := last.Round.Processes[0].Excesses()
+		bad := 0
+		for _, r := range rows {
+			if !r.OK {
+				bad++
+			}
+		}
+		if bad != want {
+			t.Errorf("after %s: %d rows above the floor, want %d: %+v", between, bad, want, rows)
+		}
+	}
+}
+
 // A cycle that was judged and then doubted, for the clock of the machine jumped, is one
 // round with two verdicts: only the first is the judge's.
 func TestDoubtIsNotJudgedAgain(t *testing.T) {

@@ -55,9 +55,21 @@ func afterHeal(o record.Outcome) float64 { return o.WaitedAfter }
 // Snapshots are the four samples of one process.
 type Snapshots struct {
 	B, E, F, G record.Sample
-	// Before is G of the round before, in a soak, if that round was a PASS: what came
-	// between it and B came with no load, and counts as this round's.
+	// Before is G of the last round of a soak that was a PASS, if none but INCONCLUSIVE ones
+	// came between: what they left behind, and what came with no load, counts as this round's.
 	Before record.Sample
+}
+
+// Carry is what the next round of a soak has as its Before, after one with this verdict;
+// a sample without a process for none.
+func (s Snapshots) Carry(v record.Verdict) record.Sample {
+	switch v {
+	case record.Pass:
+		return s.G
+	case record.Inconclusive:
+		return s.Before
+	}
+	return record.Sample{} // it has a finding, which the next rounds need not repeat
 }
 
 // floor is B with the counts that the round must come back to.

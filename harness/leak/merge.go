@@ -1,6 +1,7 @@
 package leak
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -26,7 +27,8 @@ func (s Source) head() (record.Event, error) {
 }
 
 // Belong says why records must not be added up, nil if they may: they are of one target
-// with one set of settings, on one kernel, and none drew the faults of another.
+// with one set of settings, built from one commit, on one kernel, and none drew the faults
+// of another.
 func Belong(sources []Source) error {
 	if len(sources) < 2 {
 		return errors.New("merge: name at least two runs")
@@ -51,6 +53,7 @@ func Belong(sources []Source) error {
 			{"target's file", a.TargetHash == b.TargetHash, short(a.TargetHash), short(b.TargetHash)},
 			{"settings", a.Settings == b.Settings, "its own", "others"},
 			{"planted leak", a.Mutant == b.Mutant, "\"" + a.Mutant + "\"", "\"" + b.Mutant + "\""},
+			{"commit that the programs were built from", a.Environment.Commit == b.Environment.Commit, orNone(a.Environment.Commit), orNone(b.Environment.Commit)},
 			{"kernel", a.Environment.Kernel == b.Environment.Kernel, a.Environment.Kernel, b.Environment.Kernel},
 		} {
 			if !d.same {
@@ -64,6 +67,9 @@ func Belong(sources []Source) error {
 	}
 	return nil
 }
+
+// orNone names what may be missing.
+func orNone(s string) string { return cmp.Or(s, "none") }
 
 // short is enough of a hash to tell two apart.
 func short(hash string) string { return hash[:min(12, len(hash))] }

@@ -86,6 +86,7 @@ func TestBelong(t *testing.T) {
 		"another target":   {func(r *record.Run) { r.TargetHash = "0123456789abcdef" }, "merge b: the target's file differs from that of a: 0123456789ab"},
 		"other settings":   {func(r *record.Run) { r.Settings.UserTimeout = 9 }, "settings"},
 		"another kernel":   {func(r *record.Run) { r.Environment.Kernel = "5.4" }, "merge b: the kernel differs from that of a: 5.4, not 6.18"},
+		"another build":    {func(r *record.Run) { r.Environment.Commit = "abc" }, "merge b: the commit that the programs were built from differs from that of a: abc, not none"},
 		"a leak planted":   {func(r *record.Run) { r.Mutant = "slow-close" }, "planted leak"},
 		"the same seed":    {func(r *record.Run) { r.Seed = 1 }, "merge b: a has the same seed 1"},
 		"nothing (belong)": {func(*record.Run) {}, ""},

@@ -63,7 +63,18 @@ func TestSummarizeSoak(t *testing.T) {
 			r.Memory.RssAnon -= 50_000 * int64(i)
 		}), "", record.Inconclusive, "server: RssAnon", nil},
 		"a descriptor now and then": {soakRecord(60, func(i int, r *record.Reading) { r.Counts["fds"] += i / 20 }), "", record.Leak,
-			"server: fds: 2 in 53 cycles", nil},
+			"server: fds: 2 in 53 cycles", []string{"server: LEAK fds: 2 in 53 cycles"}},
+		"a descriptor once, late": {soakRecord(60, func(i int, r *record.Reading) { r.Counts["fds"] += i / 31 }), "", record.Inconclusive,
+			"server: fds: SUSPECT", nil},
+		"a descriptor once": {soakRecord(160, func(i int, r *record.Reading) { r.Counts["fds"] += min(1, i/31) }), "", record.Pass,
+			"nothing outlived", []string{
+				"NO LEAK sockets, fds, goroutines: 1 in 3200 exposures; a leak of 1 in 674 or more would have been seen more often (95 %)",
+				"NO LEAK sockets, fds, goroutines: 1 in 160 fault events", "server: NO LEAK fds: +1 once at cycle"}},
+		"RssAnon alone grows": {soakRecord(90, func(i int, r *record.Reading) { r.Memory.RssAnon += 400_000 * int64(i) }), "", record.Inconclusive,
+			"server: RssAnon: LEAK of 400 KB per cycle, unconfirmed", nil},
+		"RssAnon alone grows ever more slowly": {soakRecord(90, func(i int, r *record.Reading) { r.Memory.RssAnon += 400_000 * int64(min(i, 66)) }), "", record.Pass, "nothing outlived", nil},
+		"which was to be stated": {soakRecord(120, func(i int, r *record.Reading) { r.Memory.RssAnon -= 50_000 * int64(i) }), RSS, record.Inconclusive,
+			"server: RssAnon: memory is being given back", nil},
 	} {
 		c.events[0].Run.Require = nil
 		if c.require != "" {

@@ -77,8 +77,12 @@ func (s Series) retention() int {
 	return int(math.Ceil(2 * s.Longest / s.Pace))
 }
 
-// givenBack are the words for memory that shrinks: nothing is to blame for it.
-const givenBack = "memory is being given back"
+// givenBack and slowing are the words for memory that shrinks, for which nothing is to
+// blame, and for memory that may be on its way to a plateau.
+const (
+	givenBack = "memory is being given back"
+	slowing   = "growth is slowing"
+)
 
 // state fills in a statement about memory.
 func (s Series) state(x *record.Statement, rule Rule, w Watched) {
@@ -95,7 +99,7 @@ func (s Series) state(x *record.Statement, rule Rule, w Watched) {
 		x.Text = fmt.Sprintf("INCONCLUSIVE %s: LEAK of %s per cycle, unconfirmed; needs %s", x.Resource, Bytes(w.Slope), s.more(w.Need))
 	case w.Growth == Slowing:
 		x.Verdict = record.Inconclusive
-		x.Text = fmt.Sprintf("INCONCLUSIVE %s: growth is slowing (%s, then %s per cycle); %s needed", x.Resource, Bytes(w.First), Bytes(w.Last), s.more(max(w.Need, w.N)))
+		x.Text = fmt.Sprintf("INCONCLUSIVE %s: %s (%s, then %s per cycle); %s needed", x.Resource, slowing, Bytes(w.First), Bytes(w.Last), s.more(max(w.Need, w.N)))
 	case w.Growth == Shrinking:
 		x.Verdict = record.Inconclusive
 		x.Text = fmt.Sprintf("INCONCLUSIVE %s: %s (%s per cycle), and a leak could hide behind it; a longer warm-up is needed", x.Resource, givenBack, Bytes(min(w.Slope, w.First, w.Last)))
@@ -138,45 +142,48 @@ func (s Series) more(cycles int) string {
 func (s Series) Counts(w int) []record.Statement {
 	var all []record.Statement
 	for _, kind := range []string{"sockets", "fds", "goroutines", gaugesKind} {
-		clean := true
-		seen := false
-		for _, name := range s.names(kind) {
-			seen = true
-			f := FloorOf(s.counts(name), w)
-			x := record.Statement{Role: s.Role, Resource: kind, Fast: s.Fast, Cycles: f.Effective}
-			switch {
-			case f.Leaks():
-				rate, low, high := f.Rate()
-				x.Verdict, x.Rate = record.Leak, &record.Rate{Value: rate, Low: low, High: high, Per: "cycle"}
-				x.Where = strings.TrimPrefix(name, kind+" ")
-				if kind == gaugesKind {
-					x.Where = gaugePrefix + x.Where + " of " + s.Role
-				}
-				x.Text = fmt.Sprintf("LEAK %s: %d in %d cycles, %.2g per cycle (95 %% CI %.2g to %.2g)", kind, f.Gain, f.Effective, rate, low, high)
-				if n := s.within(f.Effective); n > 0 {
-					x.Text += fmt.Sprintf(", 1 in %.0f exposures", float64(n)/float64(f.Gain))
-				}
-				if x.Where != kind {
-					x.Text += ", " + x.Where
-				}
-			case f.Suspect():
-				x.Verdict = record.Inconclusive
-				x.Text = fmt.Sprintf("INCONCLUSIVE %s: SUSPECT, +%d once at cycle %d, %s; %s needed", kind, f.Gain, f.Events[0], name, s.more(f.Until()-f.Cycles))
-			case len(f.Events) == 1:
-				x.Verdict = record.Pass
-				n := s.within(f.Effective)
-				x.Limit = s.limit(kind, 1, n)
-				x.Text = fmt.Sprintf("NO LEAK %s: +%d once at cycle %d of %d, %s; a leak of 1 in %s exposures or more would have been seen twice (95 %%)", kind, f.Gain, f.Events[0], f.Cycles, name, oneIn(x.Limit.Value))
-			default:
-				continue
-			}
-			clean = false
-			all = append(all, x)
+		risen := s.rises(kind, w)
+		if len(risen) == 0 && len(s.names(kind)) > 0 {
+			risen = []record.Statement{s.none(kind, w)}
 		}
-		if !clean || !seen {
+		all = append(all, risen...)
+	}
+	return all
+}
+
+// rises are the statements on those counts of a kind whose floor rose.
+func (s Series) rises(kind string, w int) []record.Statement {
+	var all []record.Statement
+	for _, name := range s.names(kind) {
+		f := FloorOf(s.counts(name), w)
+		x := record.Statement{Role: s.Role, Resource: kind, Fast: s.Fast, Cycles: f.Effective}
+		switch {
+		case f.Leaks():
+			rate, low, high := f.Rate()
+			x.Verdict, x.Rate = record.Leak, &record.Rate{Value: rate, Low: low, High: high, Per: "cycle"}
+			x.Where = strings.TrimPrefix(name, kind+" ")
+			if kind == gaugesKind {
+				x.Where = gaugePrefix + x.Where + " of " + s.Role
+			}
+			x.Text = fmt.Sprintf("LEAK %s: %d in %d cycles, %.2g per cycle (95 %% CI %.2g to %.2g)", kind, f.Gain, f.Effective, rate, low, high)
+			if n := s.within(f.Effective); n > 0 {
+				x.Text += fmt.Sprintf(", 1 in %.0f exposures", float64(n)/float64(f.Gain))
+			}
+			if x.Where != kind {
+				x.Text += ", " + x.Where
+			}
+		case f.Suspect():
+			x.Verdict = record.Inconclusive
+			x.Text = fmt.Sprintf("INCONCLUSIVE %s: SUSPECT, +%d once at cycle %d, %s; %s needed", kind, f.Gain, f.Events[0], name, s.more(f.Until()-f.Cycles))
+		case len(f.Events) == 1:
+			x.Verdict = record.Pass
+			n := s.within(f.Effective)
+			x.Limit = s.limit(kind, 1, n)
+			x.Text = fmt.Sprintf("NO LEAK %s: +%d once at cycle %d of %d, %s; a leak of 1 in %s exposures or more would have been seen twice (95 %%)", kind, f.Gain, f.Events[0], f.Cycles, name, oneIn(x.Limit.Value))
+		default:
 			continue
 		}
-		all = append(all, s.none(kind, w))
+		all = append(all, x)
 	}
 	return all
 }
@@ -191,13 +198,17 @@ func (s Series) none(kind string, w int) record.Statement {
 		return x
 	}
 	x.Verdict, x.Limit = record.Pass, s.limit(kind, 0, n)
-	x.Text = NoLeak(kind, n, "exposure")
+	x.Text = NoLeak(kind, 0, n, "exposure")
 	return x
 }
 
-// NoLeak says what n clean trials of a kind exclude.
-func NoLeak(kind string, n int, per string) string {
-	return fmt.Sprintf("NO LEAK %s: 0 in %d %ss; a leak of 1 in %s or more would have been seen (95 %%)", kind, n, per, oneIn(Upper(0, n, Confidence)))
+// NoLeak says what n trials of a kind exclude in which k leaked, if k is not held to be a leak.
+func NoLeak(kind string, k, n int, per string) string {
+	more := ""
+	if k > 0 {
+		more = " more often"
+	}
+	return fmt.Sprintf("NO LEAK %s: %d in %d %ss; a leak of 1 in %s or more would have been seen%s (95 %%)", kind, k, n, per, oneIn(Upper(k, n, Confidence)), more)
 }
 
 func (s Series) limit(kind string, k, n int) *record.Limit {

@@ -135,7 +135,7 @@ func TestOneIn(t *testing.T) {
 	for range 1000 {
 		n := 1 + r.IntN(5000)
 		u := Upper(0, n, Confidence)
-		text := NoLeak("fds", n, "exposure")
+		text := NoLeak("fds", 0, n, "exposure")
 		if claim := 1 / u; !strings.Contains(text, "1 in "+oneIn(u)+" or more") || claim < 1 {
 			t.Fatalf("%d: %s", n, text)
 		}

@@ -3,7 +3,6 @@ package leak
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -159,12 +158,12 @@ func unexplained(e record.End, v record.Verdict) bool {
 	return v == "" || v == record.Pass || v == record.Skipped
 }
 
-// Limits are the bounds that n clean exposures and m clean fault events give:
-// with 95 % confidence the chance of a leak is below 1 - 0.05^(1/n), about 3/n
-// ("rule of three", Hanley and Lippman-Hand 1983), for each of them. Exposures
-// of one fault are not independent of each other, so both are stated. None for
-// a count of zero.
-func Limits(exposures, faultEvents int) []record.Limit {
+// Limits are the bounds that n exposures and m fault events give, k of which leaked what
+// is not held to be a leak. With 95 % confidence the chance of a leak is below
+// 1 - 0.05^(1/n) for k = 0, about 3/n ("rule of three", Hanley and Lippman-Hand 1983), for
+// each of them. Exposures of one fault are not independent of each other, so both are
+// stated. None for a count of zero.
+func Limits(k, exposures, faultEvents int) []record.Limit {
 	var limits []record.Limit
 	for _, c := range []struct {
 		n   int
@@ -175,7 +174,7 @@ func Limits(exposures, faultEvents int) []record.Limit {
 		}
 		limits = append(limits, record.Limit{
 			Resource: "sockets, fds, goroutines", Unit: "leaks", Per: c.per, Confidence: Confidence,
-			Value: 1 - math.Pow(1-Confidence, 1/float64(c.n)),
+			Value: Upper(k, c.n, Confidence),
 		})
 	}
 	return limits

@@ -32,7 +32,7 @@ func story(id string, v record.Verdict, stoodStill float64) []record.Event {
 	return []record.Event{
 		{Spec: id, Begin: &record.Spec{Name: "story " + id}},
 		{Spec: id, Outcome: &record.Outcome{Waited: stoodStill}},
-		{Spec: id, Verdict: &record.Judgement{Verdict: v, Reason: "so it was"}},
+		{Spec: id, Verdict: &record.Judgement{Verdict: v, Reason: "so it was", Starved: stoodStill > 0.5}},
 	}
 }
 
@@ -59,6 +59,9 @@ func TestClassify(t *testing.T) {
 		{"inconclusive", story("b", record.Inconclusive, 0.1), false, flake},
 		{"inconclusive, the machine stood still", story("b", record.Inconclusive, 0.7), false, starved},
 		{"starved, and something else", append(story("b", record.Inconclusive, 0.7), story("c", record.Inconclusive, 0)...), false, flake},
+		{"inconclusive, and no wait explains it", []record.Event{
+			{Spec: "b", Outcome: &record.Outcome{Waited: 3}}, {Spec: "b", Verdict: &record.Judgement{Verdict: record.Inconclusive, Reason: "a gauge is gone"}},
+		}, false, flake},
 		{"no visitor got in, the machine stood still", unmade("b", leak.StoodStill(record.Outcome{Waited: 0.7})+": 502"), false, starved},
 		{"no visitor got in", unmade("b", leak.StoodStill(record.Outcome{Waited: 0.1})+": 502"), false, flake},
 		{"a self-check that fails", []record.Event{{Check: &record.Check{Error: "missed"}}}, false, flake},

@@ -258,13 +258,13 @@ func (r *run) classify(events []record.Event, passed bool) {
 			r.Class, r.What = class, what
 		}
 	}
-	names, outcomes := map[string]string{}, map[string]record.Outcome{}
+	names, outcomes := map[string]string{}, map[string]bool{}
 	for _, e := range events {
 		switch {
 		case e.Begin != nil:
 			names[e.Spec] = e.Begin.Name
 		case e.Outcome != nil:
-			outcomes[e.Spec] = *e.Outcome
+			outcomes[e.Spec] = true
 		case e.Check != nil && !e.Check.OK:
 			worse(flake, "the self-check failed: "+e.Check.Error)
 		case e.Verdict != nil:
@@ -275,7 +275,7 @@ func (r *run) classify(events []record.Event, passed bool) {
 			case record.Skipped:
 				r.Specs, r.Skipped = r.Specs-1, r.Skipped+1
 			case record.Inconclusive:
-				if o, some := outcomes[e.Spec]; leak.Starved(o) || !some && leak.BlamesMachine(e.Verdict.Reason) {
+				if e.Verdict.Starved || !outcomes[e.Spec] && leak.BlamesMachine(e.Verdict.Reason) {
 					worse(starved, what)
 				} else {
 					worse(flake, what)
