@@ -80,37 +80,6 @@ func TestQueuedInResets(t *testing.T) {
 	}
 }
 
-// A window shrinks while the session holds too much, and is back when that is over.
-func TestWindowUnderPressure(t *testing.T) {
-	s := &session{streams: map[uint32]*stream{}, wake: make(chan struct{}, 1), room: &seats{}, mostHeld: 1 << 20}
-	st := s.addLocked(1, wire.TCP, "")
-	eat := func(n int) {
-		t.Helper()
-		if n > st.window {
-			t.Fatalf("a credit of %d is left for %d bytes", st.window, n)
-		}
-		st.window -= n
-		st.wroteLocked(n)
-		if held := st.window + st.eaten; held > st.size {
-			t.Fatalf("the peer may send %d bytes in a window of %d", held, st.size)
-		}
-	}
-	s.heldIn = s.mostHeld/2 + 1
-	for range 100 {
-		eat(st.window/2 + 1)
-	}
-	if st.size != leastWindow {
-		t.Errorf("under pressure the window is %d, want %d", st.size, leastWindow)
-	}
-	s.heldIn = 0
-	for range 100 {
-		eat(st.window/2 + 1)
-	}
-	if st.size < wire.Window {
-		t.Errorf("without pressure the window is %d, want %d", st.size, wire.Window)
-	}
-}
-
 // Visitors that send to a client that takes nothing: no more waits than may, and all of it
 // arrives when the client goes on.
 func TestQueuedOut(t *testing.T) {

@@ -56,7 +56,7 @@ type session struct {
 	control  []byte // whole frames that go before data
 	ready    turns  // streams that have something to send
 	pong     []byte // what the last unanswered PING said; nil for none
-	grown    int    // sum of what the windows of the streams are larger than wire.Window
+	grown    int    // sum of what windows of the streams are larger than wire.Window, at most maxGrown
 	mostHeld int    // of heldIn, and of heldOut
 	heldIn   int    // bytes that wait for connections: the sum of the streams' in
 	heldOut  int    // bytes that wait to be flushed: the sum of the streams' out

@@ -150,7 +150,7 @@ func (st *stream) release() {
 	defer s.mu.Unlock()
 	st.resetLocked(&resetError{code: wire.Gone, text: "closed"}, true)
 	st.in.clear()
-	s.grown -= st.size - wire.Window
+	s.grown -= st.grownLocked()
 	delete(s.streams, st.id)
 	s.load.Add(-1)
 	s.room.leave()

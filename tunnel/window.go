@@ -87,7 +87,7 @@ func (st *stream) tuneLocked(now time.Time) int {
 	switch {
 	case st.size < wire.Window:
 		change = wire.Window - st.size
-	case took < 2*rtt && st.in.bytes < st.size/4:
+	case took < 2*rtt && st.in.bytes < st.size/4: // none of the three is ever below 0
 		change = min(st.size, wire.MaxWindow-st.size, maxGrown-st.s.grown)
 	case took > 8*rtt:
 		change = -min(st.size/2, st.size-wire.Window, st.eaten)
@@ -97,7 +97,12 @@ func (st *stream) tuneLocked(now time.Time) int {
 
 // resizeLocked makes the window larger by change.
 func (st *stream) resizeLocked(change int) int {
+	before := st.grownLocked()
 	st.size += change
-	st.s.grown += change
+	st.s.grown += st.grownLocked() - before
 	return change
 }
+
+// grownLocked is what the window is larger than at first. One that has shrunk
+// counts as none, and lends nothing to others: it comes back, or leaves.
+func (st *stream) grownLocked() int { return max(0, st.size-wire.Window) }
