@@ -102,11 +102,8 @@ func (t *tried) add(sp *spec, r *round, kind string) {
 }
 
 func (t *tried) row(traffic []string) matrixRow {
-	exposures, events, slowest, judged := totals(t.rounds)
-	row := matrixRow{Fault: t.fault, Place: t.place, Faults: thousands(events), Exposures: thousands(exposures), Slowest: "–", Window: seconds(t.upper), Excluded: "–"}
-	if judged {
-		row.Slowest = limitSeconds(slowest)
-	}
+	exposures, events := totals(t.rounds)
+	row := matrixRow{Fault: t.fault, Place: t.place, Faults: thousands(events), Exposures: thousands(exposures), Slowest: cleanAfter(t.rounds), Window: seconds(t.upper), Excluded: "–"}
 	clean := true
 	for _, kind := range traffic {
 		c := t.cells[kind]
@@ -119,14 +116,8 @@ func (t *tried) row(traffic []string) matrixRow {
 	survived := slices.ContainsFunc(t.rounds, func(r *round) bool {
 		return slices.ContainsFunc(r.windows, func(w timed[record.Window]) bool { return w.it.Survive })
 	})
-	may := slices.ContainsFunc(t.rounds, func(r *round) bool {
-		return slices.ContainsFunc(r.windows, func(w timed[record.Window]) bool { return w.it.May })
-	})
-	if may {
-		row.Slowest = "some may live"
-	}
 	if survived {
-		row.Slowest, row.Window = "none may go", "–"
+		row.Window = "–"
 	}
 	if limits := leak.Limits(0, exposures, events); clean && len(limits) > 0 {
 		row.Excluded = strings.TrimSuffix(shareWords(limits[0]), " exposures")

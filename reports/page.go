@@ -280,14 +280,11 @@ func (sp *spec) uncounted() bool {
 }
 
 func (sp *spec) row() specRow {
-	exposures, _, returned, judged := totals(sp.rounds)
+	exposures, _ := totals(sp.rounds)
 	row := specRow{Word: verdictWord(sp.verdict), Name: sp.head.Name, ID: sp.anchor,
-		Exposures: "–", Returned: "–", Window: "–"}
+		Exposures: "–", Returned: cleanAfter(sp.rounds), Window: "–"}
 	if exposures > 0 {
 		row.Exposures = thousands(exposures)
-	}
-	if judged {
-		row.Returned = limitSeconds(returned)
 	}
 	var upper float64
 	windowed := false

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"math"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -277,5 +278,26 @@ func TestInconclusiveDoesNotCount(t *testing.T) {
 	}
 	if _, page := mustWrite(t, passRun(t).write()); strings.Contains(page, says) {
 		t.Error("all was counted, and the page says otherwise")
+	}
+}
+
+// After a fault that connections may survive, none has to go: the page says so, a soak that
+// has such cycles among others tells the slowest of the others, and so does the summary.
+func TestWhatNeedNotGo(t *testing.T) {
+	s, page := mustWrite(t, survivedRun(t).write())
+	check(t, page)
+	if s.Verdict != record.Pass {
+		t.Errorf("the run is %s: %s", s.Verdict, s.Reason)
+	}
+	want := map[string]float64{"A short outage is survived": -1, "A schedule of faults": -1, "Soak: faults in cycles": 1.6}
+	for _, r := range s.Results {
+		if math.Abs(r.Returned-want[r.Spec]) > 1e-9 {
+			t.Errorf("%s: returned after %v, want %v", r.Spec, r.Returned, want[r.Spec])
+		}
+	}
+	for text, n := range map[string]int{">none may go<": 4, ">some may live<": 2, ">1.6 s<": 3} { // in specs, cycles and the matrix
+		if got := strings.Count(page, text); got != n {
+			t.Errorf("%q is %d times on the page, want %d", text, got, n)
+		}
 	}
 }

@@ -71,6 +71,30 @@ func soakRun(t *testing.T, n int, bad ...int) *recordBuilder {
 	return b.finish("done", float64(n)*14)
 }
 
+// survivedRun is a clean run of faults after which nothing has to go: one that is to be
+// survived, a schedule of several, and a soak with both and with others.
+func survivedRun(t testing.TB) *recordBuilder {
+	b := newRecord(t).run("soak", "make soak DURATION=1m SEED=8812")
+	flap := scene{spec: "flap", fault: "flap of 2 s", place: "client", exposed: 24, survive: true}
+	b.begin(flap.spec, "A short outage is survived", "catalogue", "scenarios/path_test.go", 12)
+	b.play(flap)
+	b.end(flap.spec, "passed", "", 18)
+	mixed := scene{spec: "mixed", fault: "a schedule of 2 steps", place: "several places", exposed: 24, may: true}
+	b.begin(mixed.spec, "A schedule of faults", "catalogue", "scenarios/schedule_test.go", 12)
+	b.play(mixed)
+	b.end(mixed.spec, "passed", "", 18)
+	b.begin("soak", "Soak: faults in cycles", "soak", "scenarios/soak_test.go", 30)
+	for c := 1; c <= 6; c++ {
+		s := scene{spec: "soak", cycle: c, exposed: 24, fault: "kill -9", place: "client", detection: 0.4 + 0.2*float64(c)}
+		if c%3 == 2 {
+			s.fault, s.survive = flap.fault, true
+		}
+		b.play(s)
+	}
+	b.end("soak", "passed", "", 84)
+	return b.finish("done", 120)
+}
+
 // interruptedRun was stopped in its second spec.
 func interruptedRun(t *testing.T) *recordBuilder {
 	b := newRecord(t).run("scenarios", "make test")

@@ -145,12 +145,9 @@ func (sp *spec) soak(cycles []*round, id string, told *round) *soakView {
 	n := map[record.Verdict]int{}
 	for _, r := range cycles {
 		n[r.verdict]++
-		c := cycleView{Number: fmt.Sprint(r.cycle), Word: verdictWord(r.verdict), Fault: r.faultText(), Window: "–", Returned: "–"}
-		exposures, _, returned, judged := totals([]*round{r})
+		c := cycleView{Number: fmt.Sprint(r.cycle), Word: verdictWord(r.verdict), Fault: r.faultText(), Window: "–", Returned: cleanAfter([]*round{r})}
+		exposures, _ := totals([]*round{r})
 		c.Exposures = fmt.Sprint(exposures)
-		if judged {
-			c.Returned = limitSeconds(returned)
-		}
 		if w, known := r.upper(); known {
 			c.Window = seconds(w)
 		}

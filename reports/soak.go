@@ -150,16 +150,26 @@ func (r *round) faultNames() []string {
 	return names
 }
 
-// totals sums what the judgements rest on, and the slowest return; -1 for never.
-func totals(rounds []*round) (exposures, faultEvents int, returned float64, judged bool) {
+// totals sums what the judgements rest on.
+func totals(rounds []*round) (exposures, faultEvents int) {
 	for _, r := range rounds {
 		for _, j := range r.judgements {
 			exposures += j.Exposures
 			faultEvents += j.FaultEvents
-			if j.Verdict == record.Skipped || j.Verdict == record.Inconclusive && j.Returned < 0 {
+		}
+	}
+	return exposures, faultEvents
+}
+
+// slowest is the slowest return of the rounds in seconds, -1 for never. It is false where no
+// round was judged by it: all of it had to go in none, or nothing was proved.
+func slowest(rounds []*round) (returned float64, timed bool) {
+	for _, r := range rounds {
+		for _, j := range r.judgements {
+			if j.Verdict == record.Skipped || j.Returned < 0 && (j.Verdict == record.Inconclusive || r.spares() != "") {
 				continue
 			}
-			judged = true
+			timed = true
 			if j.Returned < 0 || returned < 0 {
 				returned = -1
 			} else {
@@ -167,5 +177,33 @@ func totals(rounds []*round) (exposures, faultEvents int, returned float64, judg
 			}
 		}
 	}
-	return exposures, faultEvents, returned, judged
+	return returned, timed
+}
+
+// cleanAfter is the slowest return of the rounds in words; where none had to go, what was
+// asked of the connections instead.
+func cleanAfter(rounds []*round) string {
+	if returned, timed := slowest(rounds); timed {
+		return limitSeconds(returned)
+	}
+	for _, r := range rounds {
+		if text := r.spares(); text != "" {
+			return text
+		}
+	}
+	return "–"
+}
+
+// spares says what is asked of connections that need not go after the round's fault, ""
+// where all of them must.
+func (r *round) spares() string {
+	for _, w := range r.windows {
+		switch {
+		case w.it.Survive:
+			return "none may go"
+		case w.it.May:
+			return "some may live"
+		}
+	}
+	return ""
 }
