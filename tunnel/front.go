@@ -192,7 +192,7 @@ func (st *stream) ask() error {
 		case open:
 			return nil // until the answer has ended
 		default:
-			if sent, err := st.askNext(credit); !sent || err != nil {
+			if sent, err := st.askNext(); !sent || err != nil {
 				return err
 			}
 			continue
@@ -228,6 +228,15 @@ func (st *stream) turn() (credit int, raw, open bool) {
 	return credit, st.front.raw, st.front.open
 }
 
+// takes says whether there is room for n bytes; if not, the stream notes that it
+// waits for some.
+func (st *stream) takes(n int) bool {
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	st.blocked = st.roomLocked() < n
+	return !st.blocked
+}
+
 // armHead sets the deadline of a head that has begun.
 func (st *stream) armHead(at time.Time) {
 	st.s.mu.Lock()
@@ -243,7 +252,7 @@ const moreHead = 1 << 10
 
 // askNext sends the head that is held, if it is whole and belongs on this
 // stream.
-func (st *stream) askNext(credit int) (sent bool, err error) {
+func (st *stream) askNext() (sent bool, err error) {
 	f := st.front
 	now := time.Now()
 	whole, err := f.whole(now)
@@ -264,10 +273,7 @@ func (st *stream) askNext(credit int) (sent bool, err error) {
 	if !bytes.EqualFold(req.host, []byte(f.host)) || st.moves() {
 		return false, errMoved
 	}
-	if credit < len(head)+moreHead {
-		st.s.mu.Lock()
-		st.blocked = true
-		st.s.mu.Unlock()
+	if !st.takes(len(head) + moreHead) {
 		return false, nil
 	}
 	c := getChunk(len(head) + moreHead)

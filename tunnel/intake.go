@@ -109,11 +109,13 @@ func (st *stream) room() (n int, flushing bool) {
 		return 0, false
 	}
 	n = max(0, st.roomLocked())
-	st.blocked = n == 0
-	flushing = st.blocked && st.credit > 0
-	if st.front != nil {
-		n = st.front.room(n)
+	flushing = n == 0 && st.credit > 0
+	if st.front != nil && n > 0 {
+		if n = st.front.room(n); n == 0 {
+			return 0, false // whether what it holds waits for room, ask has noted
+		}
 	}
+	st.blocked = n == 0
 	return n, flushing
 }
 

@@ -15,8 +15,10 @@ const (
 	// maxGrown bounds what the windows of a session's streams are larger than at
 	// first: so many bytes may come for connections that no longer take them.
 	maxGrown = 32 << 20
-	// leastWindow is what a window shrinks to while the session holds too much.
-	leastWindow = 16 << 10
+	// leastWindow is what a window shrinks to while the session holds too much. The
+	// longest request head goes in one piece, also when an eighth of the window is
+	// eaten and not granted again yet.
+	leastWindow = 40 << 10
 	// defaultQueued is the most that a session holds in each direction.
 	defaultQueued = 64 << 20
 )

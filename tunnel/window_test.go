@@ -108,3 +108,20 @@ func TestWindowUnderPressure(t *testing.T) {
 		t.Errorf("without pressure the window is %d, want %d", st.size, wire.Window)
 	}
 }
+
+// The longest request head goes in one piece, also when the window has shrunk as far as
+// it may, and all that may wait to be granted again does.
+func TestLeastWindowTakesHead(t *testing.T) {
+	s := windows()
+	st := s.window()
+	s.heldIn = s.mostHeld
+	st.settle(t)
+	least := st.window
+	for range st.size {
+		st.eat(t, 1)
+		least = min(least, st.window)
+	}
+	if least < maxHead+moreHead {
+		t.Errorf("a credit of %d is all there is in a window of %d, for a head of up to %d", least, st.size, maxHead+moreHead)
+	}
+}
