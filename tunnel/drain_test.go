@@ -217,6 +217,9 @@ func TestServerDrains(t *testing.T) {
 			return err != nil
 		})
 	}
+	if code, _ := get(t, w.server.AdminAddr(), "/healthz"); code != 503 {
+		t.Errorf("a server that takes nobody is healthy: %d", code)
+	}
 	select {
 	case <-drained:
 		t.Fatal("drained with a request under way")
@@ -233,6 +236,48 @@ func TestServerDrains(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	w.server.Drain(ctx)
+}
+
+// Connections that have not logged in are nothing that is under way.
+func TestDrainWaitsForNoHandshake(t *testing.T) {
+	w := newWorld(t, func(c *ServerConfig) { c.Handshake = hung })
+	dial(t, w.server.Addr())   // says nothing
+	rawTLS(t, w.server.Addr()) // and sends no AUTH
+	eventually(t, "both are there", func() bool { return w.server.held().PreAuth == 2 })
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		w.server.Drain(context.Background())
+	}()
+	take(t, drained)
+}
+
+// A session whose AUTH is read when the server leaves already would hear of that from
+// nobody: it does not join.
+func TestNoSessionJoinsADrainedLogin(t *testing.T) {
+	w := newWorld(t, nil)
+	login := wire.Login{Name: "a.test", Port: uint16(w.port), Token: secret}
+	c := w.rawLogin(login)
+	w.visitTCP() // keeps the session
+	c.want(wire.Open)
+	l := w.mustFind("a.test")
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		w.server.Drain(context.Background())
+	}()
+	c.want(wire.GoAway)
+	login.Key, login.Slot = l.key, 1
+	refused := (*refusal)(nil)
+	_, late, err := w.server.authorize(wire.Frame{Type: wire.Auth, Payload: login.Append(nil)}, nil, &line{TCPConn: c.tcp}, nil)
+	if !errors.As(err, &refused) || refused.code != wire.Busy {
+		t.Errorf("got %v, want busy", err)
+	}
+	if late != nil {
+		l.leave(1, late)
+	}
+	c.tcp.Close()
+	take(t, drained)
 }
 
 // A client that is told to stop lets its visitors end, and then ends.

@@ -34,12 +34,13 @@ type login struct {
 	room      seats          // for streams
 	accepting sync.WaitGroup // the loop on ln
 
-	mu    sync.Mutex
-	over  *cause // no session joins any more
-	slots map[uint8]*session
-	old   map[*session]bool // those that a successor has taken the slot of, being drained
-	named map[uint8]int     // sessions that a slot has had
-	next  uint8             // where the search for the least busy session begins
+	mu       sync.Mutex
+	over     *cause // no session joins any more
+	draining bool   // nor when the server leaves
+	slots    map[uint8]*session
+	old      map[*session]bool // those that a successor has taken the slot of, being drained
+	named    map[uint8]int     // sessions that a slot has had
+	next     uint8             // where the search for the least busy session begins
 }
 
 func newLogin(id int64, ask wire.Login, token digest, maxStreams int) *login {
@@ -54,13 +55,15 @@ func (l *login) has(key wire.Key) bool {
 	return subtle.ConstantTimeCompare(key[:], l.key[:]) == 1
 }
 
-// join gives a session its slot; who was there ends. It is false when the login
-// is over.
-func (l *login) join(slot uint8, s *session) bool {
+// join gives a session its slot; who was there ends. The error is a *refusal.
+func (l *login) join(slot uint8, s *session) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over != nil {
-		return false
+	switch {
+	case l.over != nil:
+		return &refusal{wire.Over, "the login is over"}
+	case l.draining:
+		return errLeaving
 	}
 	if old := l.slots[slot]; old != nil && old.replaced() {
 		l.old[old] = true
@@ -69,7 +72,20 @@ func (l *login) join(slot uint8, s *session) bool {
 		old.end(cause{byTakeover, errors.New("a newer session took the slot")})
 	}
 	l.slots[slot] = s
-	return true
+	return nil
+}
+
+// drain drains every session, and tells the client: the server leaves.
+func (l *login) drain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.draining = true
+	for _, s := range l.slots {
+		s.drain(true)
+	}
+	for s := range l.old {
+		s.drain(true)
+	}
 }
 
 // leave takes a session that has ended out of its slot. last says that the

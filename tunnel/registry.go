@@ -70,7 +70,7 @@ func (r *registry) take(l *login, host string) (old *login, err error) {
 	}
 	switch holder := r.names[l.name]; {
 	case r.shut:
-		return nil, &refusal{wire.Busy, "the server is about to stop"}
+		return nil, errLeaving
 	case holder == nil && len(r.names) >= r.most:
 		return nil, &refusal{wire.Limit, fmt.Sprintf("%d logins are the most here", r.most)}
 	case holder != nil && r.refuse:
@@ -159,3 +159,6 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return r.text }
+
+// errLeaving refuses whoever comes when the server drains.
+var errLeaving = &refusal{wire.Busy, "the server is about to stop"}

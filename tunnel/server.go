@@ -167,9 +167,7 @@ func (s *Server) Drain(ctx context.Context) {
 	s.close()
 	s.registry.close()
 	for _, l := range s.registry.all() {
-		for _, own := range l.sessions() {
-			own.drain(true)
-		}
+		l.drain()
 	}
 	drained := make(chan struct{})
 	go func() { // ends with Stop at the latest
@@ -261,7 +259,7 @@ func (s *Server) admit(conn *net.TCPConn) (*login, *session, error) {
 	if _, err := s.sessionOpts.apply(conn); err != nil {
 		s.log.Error("session is less watched than it should be", "peer", conn.RemoteAddr().String(), "err", err)
 	}
-	release, err := guard(s.ctx, conn, s.cfg.Handshake)
+	release, err := guard(s.serving, conn, s.cfg.Handshake)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -322,8 +320,8 @@ func (s *Server) authorize(f wire.Frame, secure *tls.Conn, below *line, frames *
 		return nil, nil, &refusal{wire.Over, "the login is over"}
 	}
 	own := session(l)
-	if !l.join(own.slot, own) {
-		return nil, nil, &refusal{wire.Over, "the login is over"}
+	if err := l.join(own.slot, own); err != nil {
+		return nil, nil, err
 	}
 	s.log.Info("session joins", "name", l.name, "session", own.id, "peer", own.peer)
 	return l, own, nil
@@ -357,8 +355,8 @@ func (s *Server) login(ask wire.Login, token digest, first func(*login) *session
 	return l, own, nil
 }
 
-// healthy answers /healthz: the server listens from Start to Stop.
-func (s *Server) healthy() bool { return s.ctx.Err() == nil }
+// healthy answers /healthz: the server listens from Start to Drain, or Stop.
+func (s *Server) healthy() bool { return s.serving.Err() == nil }
 
 // metricsPage answers /metrics.
 func (s *Server) metricsPage() http.Handler { return s.metrics.handler() }
