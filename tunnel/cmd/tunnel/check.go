@@ -31,14 +31,22 @@ nothing, and print every option with its value and where that came from. Secrets
     server: tunnel.example:4443
     ...
 
-Keys are the flags of the two commands. Exit codes: 0 all is well; 2 something is wrong, told as
+A machine that runs one side only, and has the other's options but not its secrets, checks
+that side: --only server. Keys are the flags of the two commands. Exit codes: 0 all is well; 2 something is wrong, told as
 FILE:LINE: MESSAGE, one line a mistake.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 	}
+	only := c.Flags().String("only", "", "check one section: server or client")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if *only != "" && *only != "server" && *only != "client" {
+			return usageError{fmt.Errorf("--only %q: want server or client", *only)}
+		}
 		sections, err := readConfig(args[0])
 		if err != nil {
 			return err
+		}
+		if _, ok := sections[*only]; *only != "" && !ok {
+			return noSection(args[0], *only)
 		}
 		// Sides of their own, whose flags nobody has parsed; the environment needs
 		// their siblings.
@@ -50,7 +58,7 @@ FILE:LINE: MESSAGE, one line a mistake.`,
 		var mistakes []error
 		for _, side := range sides {
 			s, ok := sections[side.command.Name()]
-			if !ok {
+			if !ok || *only != "" && *only != side.command.Name() {
 				continue
 			}
 			if err := checkSide(c.OutOrStdout(), side, s); err != nil {

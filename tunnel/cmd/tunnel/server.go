@@ -43,7 +43,7 @@ second one ends at once.`,
 	f.StringVar(&cfg.Key, "key", "", "its key, PEM file")
 	f.StringVar(&cfg.ClientCA, "client-ca", "", "clients must show a certificate signed by this authority, PEM file")
 	f.StringVar(&cfg.TokenFile, "token-file", "", "more tokens, hashed, one a line; SIGHUP reads it again")
-	f.Var(&rights, "token", "a client's secret and its rights; repeatable")
+	f.Var(&rights, "token", "a client's secret and its rights; repeatable (environment: TUNNEL_TOKENS, separated by spaces)")
 	f.IntVar(&cfg.MaxLogins, "max-logins", 1024, "clients that may be logged in")
 	f.IntVar(&cfg.MaxPreAuth, "max-pre-auth", 1024, "connections that have not logged in yet, and visitors without a request")
 	f.Var(&sameName{&cfg.RefuseSameName}, "same-name", "a second login for a name that is taken is to supersede the first, or is refused: supersede or refuse")

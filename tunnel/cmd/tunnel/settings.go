@@ -51,14 +51,19 @@ func settle(c *cobra.Command) (from, error) {
 	}
 	section, ok := sections[c.Name()]
 	if !ok {
-		return nil, &fileError{path, 0, fmt.Sprintf("has no section %q", c.Name()+":")}
+		return nil, noSection(path, c.Name())
 	}
 	return sources, fromFile(c, section, sources)
 }
 
-// variable is the name of an option in the environment.
-func variable(option string) string {
-	return "TUNNEL_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
+// variable is the name of an option in the environment: the plural where it may hold
+// several, so that the client's TUNNEL_TOKEN, a secret, is not the server's TUNNEL_TOKENS.
+func variable(f *pflag.Flag) string {
+	name := "TUNNEL_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+	if repeatable(f) {
+		name += "S"
+	}
+	return name
 }
 
 // fromEnvironment takes what the environment has. A variable that looks like
@@ -66,7 +71,7 @@ func variable(option string) string {
 func fromEnvironment(c *cobra.Command, sources from) error {
 	known := map[string]bool{}
 	for _, sibling := range c.Parent().Commands() {
-		sibling.Flags().VisitAll(func(f *pflag.Flag) { known[variable(f.Name)] = true })
+		sibling.Flags().VisitAll(func(f *pflag.Flag) { known[variable(f)] = true })
 	}
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
@@ -76,7 +81,7 @@ func fromEnvironment(c *cobra.Command, sources from) error {
 	}
 	var failed error
 	c.Flags().VisitAll(func(f *pflag.Flag) {
-		text, ok := os.LookupEnv(variable(f.Name))
+		text, ok := os.LookupEnv(variable(f))
 		if !ok || f.Name == "help" || sources[f.Name] != "" || failed != nil {
 			return
 		}
@@ -86,11 +91,11 @@ func fromEnvironment(c *cobra.Command, sources from) error {
 		}
 		for _, text := range texts {
 			if err := c.Flags().Set(f.Name, text); err != nil {
-				failed = usageError{fmt.Errorf("%s: %w", variable(f.Name), reason(err))}
+				failed = usageError{fmt.Errorf("%s: %w", variable(f), reason(err))}
 				return
 			}
 		}
-		sources[f.Name] = variable(f.Name)
+		sources[f.Name] = variable(f)
 	})
 	return failed
 }
@@ -126,6 +131,11 @@ func (e *fileError) Error() string {
 }
 
 func (e *fileError) Unwrap() error { return tunnel.ErrSetup }
+
+// noSection says that a file lacks a side's part.
+func noSection(path, name string) error {
+	return &fileError{path, 0, fmt.Sprintf("has no section %q", name+":")}
+}
 
 // section is one side's part of a config file.
 type section struct {

@@ -79,6 +79,71 @@ server: # checked too
 	server.wait(t, "msg=login name=a.test")
 }
 
+// pageConfig writes the config file that docs/tunnel.md shows, with its certificates
+// in a folder that is there.
+func pageConfig(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../../../docs/tunnel.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "\n```yaml\n")
+	text, _, found := strings.Cut(text, "\n```\n")
+	if !found {
+		t.Fatal("docs/tunnel.md shows no config file")
+	}
+	return config(t, strings.ReplaceAll(text, "/etc/tunnel", tls(t)))
+}
+
+// The page's own config file is right, in the environment that the client's unit has, and
+// each side's half of it also without the other's.
+func TestConfigOfThePage(t *testing.T) {
+	path := pageConfig(t)
+	check := func(args ...string) (int, string) {
+		out := &output{}
+		return run(t.Context(), append([]string{"check"}, args...), out, out), out.String()
+	}
+	if code, text := check(path, "--only", "server"); code != 0 || !strings.Contains(text, "server:\n") || strings.Contains(text, "client:") {
+		t.Errorf("server's half: exit code %d\n%s", code, text)
+	}
+	if code, text := check(path); code != 2 || !strings.Contains(text, "no token: give --token or TUNNEL_TOKEN") {
+		t.Errorf("the client has no token: exit code %d\n%s", code, text)
+	}
+	t.Setenv("TUNNEL_TOKEN", "s3cret")
+	if code, text := check(path); code != 0 || !strings.Contains(text, "server:\n") || !strings.Contains(text, "client:\n") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	t.Setenv("TUNNEL_TOKENS", "a=a.test b=b.test")
+	if code, text := check(path, "--only", "server"); code != 0 || !strings.Contains(text, "  token: (hidden) # TUNNEL_TOKENS\n") {
+		t.Errorf("server's tokens in the environment: exit code %d\n%s", code, text)
+	}
+	if code, text := check(path, "--only", "clients"); code != 2 || !strings.Contains(text, "server or client") {
+		t.Errorf("no such half: exit code %d\n%s", code, text)
+	}
+	if code, text := check(config(t, "server: {}\n"), "--only", "client"); code != 2 || !strings.Contains(text, `has no section "client:"`) {
+		t.Errorf("a half that is not there: exit code %d\n%s", code, text)
+	}
+}
+
+// What the server's unit does before it starts, it can do without the client's secret,
+// and with it.
+func TestServerUnit(t *testing.T) {
+	unit, err := os.ReadFile("../../../docs/systemd/tunnel-server.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(unit), "\nExecStartPre=/usr/local/bin/tunnel ")
+	text, _, _ = strings.Cut(text, "\n")
+	args := strings.Fields(strings.ReplaceAll(text, "/etc/tunnel/tunnel.yaml", pageConfig(t)))
+	for range 2 {
+		out := &output{}
+		if code := run(t.Context(), args, out, out); code != 0 || len(args) == 0 {
+			t.Errorf("%s: exit code %d\n%s", text, code, out)
+		}
+		t.Setenv("TUNNEL_TOKEN", "s3cret")
+	}
+}
+
 // Each mistake of a file is one line that begins with its place.
 func TestConfigMistakes(t *testing.T) {
 	dir := tls(t)
