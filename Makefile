@@ -68,7 +68,7 @@ lint: ## the checks that run nothing: format, vet, staticcheck, modules, workflo
 
 build: ## everything, and the commands into bin/
 	go build ./...
-	go build -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/soak ./harness/cmd/mutate ./harness/cmd/bench ./harness/cmd/flakes ./harness/cmd/doctor ./reports/cmd/leakreport
+	go build -o bin/ ./tunnel/cmd/tunnel ./harness/cmd/soak ./harness/cmd/mutate ./harness/cmd/bench ./harness/cmd/flakes ./harness/cmd/calibrate ./harness/cmd/doctor ./reports/cmd/leakreport
 
 clean: ## what builds left; RUNS=1 removes the results of runs too
 	rm -rf bin "$(cache)"

@@ -106,6 +106,12 @@ var _ = Describe("Beside the fault", Label("places", "topology", "calm"), func()
 		{"a loud NAT expiry", always(fault.ExpireNAT{})},
 		{"a NAT rebound", always(fault.RebindNAT{})},
 		{"a router reboot", func(w *harness.World) fault.Fault { return fault.RebootRouter{For: w.ShortOutage()} }},
+		{"sockets destroyed", always(fault.DestroySockets{At: lab.AtClient})},
+		{"no descriptors", always(fault.ExhaustFDs{Role: "client"})},
+		{"refused dials", always(fault.RefuseDials{At: lab.AtOrigin})},
+		{"a short NAT life", func(w *harness.World) fault.Fault {
+			return fault.NATLife{Life: w.LongestSilence().Truncate(time.Second) + 2*time.Second}
+		}},
 		{"a bad link", always(fault.Quality{At: lab.AtClient, Is: lab.Quality{Delay: 60 * time.Millisecond, Loss: 0.02}})},
 	} {
 		It("of one client, the other keeps its rate: "+c.what, func(ctx SpecContext) {

@@ -36,8 +36,20 @@ var _ = Describe("Soak", Label("soak"), func() {
 			fault.Unplug{At: lab.AtOrigin},
 			fault.ExpireNAT{Silent: true},
 			fault.ExpireNAT{},
+			fault.RebindNAT{},
 			fault.Flap{At: lab.AtClient},
-			fault.Kill{Role: "server"}, // in a block of its own
+			fault.Blackhole{},
+			fault.Blackhole{Way: fault.ToServer},
+			fault.Blackhole{Way: fault.FromServer},
+			fault.LoseCarrier{At: lab.AtClient},
+			fault.LoseRoute{At: lab.AtClient},
+			fault.LoseAddress{At: lab.AtClient},
+			fault.InjectRST{},
+			fault.DestroySockets{At: lab.AtServer},
+			fault.Terminate{Role: "client"},
+			// In a block of their own:
+			fault.Kill{Role: "server"},
+			fault.PowerLoss{Role: "server"},
 		)
 	}
 	if *labs == 1 {

@@ -48,7 +48,9 @@ func (n NATLife) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error)
 		}
 		return err
 	}
+	var rules *barrier
 	heal, _, err := onRouter(on, "NAT life", func(_ *lab.NAT, b *barrier) (Witness, error) {
+		rules = b
 		for _, chain := range []string{"INPUT", "FORWARD"} {
 			if err := b.add("filter", chain, unknown("DROP")...); err != nil {
 				return nil, err
@@ -93,7 +95,11 @@ func (n NATLife) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error)
 			return saw, kept < len(known), nil
 		}
 		// Whether they are kept is up to the target: one that is silent for too long loses them.
-		return saw, len(known) > 0, nil
+		_, whole, err := rules.hits()
+		if err == nil && !whole {
+			saw += "; the router does not drop what it has forgotten"
+		}
+		return saw, whole && len(known) > 0, err
 	}
 	if n.Outlived {
 		if err := until(ctx, witness, n.Life+quiet, "no mapping has expired"); err != nil {

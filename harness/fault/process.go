@@ -72,14 +72,15 @@ func (t Terminate) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, erro
 	if err := p.Signal(unix.SIGTERM); err != nil {
 		return nil, nil, fmt.Errorf("terminate: %w", err)
 	}
-	saw := ""
+	saw, told := "", true
 	select {
 	case <-p.Exited():
+		told = p.Status() != "signal: killed" // somebody else was faster
 		saw = fmt.Sprintf("pid %d: %s, %v after SIGTERM", p.PID(), p.Status(), time.Since(began).Round(time.Millisecond))
 	case <-ctx.Done():
 		saw = fmt.Sprintf("pid %d still ran %v after SIGTERM", p.PID(), time.Since(began).Round(time.Millisecond))
 	}
-	return nothing, func(context.Context) (string, bool, error) { return saw, true, nil }, nil
+	return nothing, func(context.Context) (string, bool, error) { return saw, told, nil }, nil
 }
 
 // running is the process of a role, which must not have ended.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,6 +27,14 @@ func TestTerminate(t *testing.T) {
 	}
 	_, witness = inject(t, Terminate{Role: "client", Within: 300 * time.Millisecond}, l)
 	if saw := expect(t, witness, true); !strings.Contains(saw, "still ran") || !l.Processes["client"].Running() {
+		t.Errorf("the witness saw %q", saw)
+	}
+
+	// One that somebody else kills meanwhile has not been ended by SIGTERM.
+	killed := time.AfterFunc(50*time.Millisecond, func() { _ = l.Processes["client"].Signal(syscall.SIGKILL) })
+	defer killed.Stop()
+	_, witness = inject(t, Terminate{Role: "client"}, l)
+	if saw := expect(t, witness, false); !strings.Contains(saw, "killed") {
 		t.Errorf("the witness saw %q", saw)
 	}
 }

@@ -68,6 +68,7 @@ func TestNATLife(t *testing.T) {
 	}
 	expect(t, witness, true)
 	healTwice(t, heal)
+	expect(t, witness, false)
 
 	began := time.Now()
 	if !passes(t, client, server, time.Second) {
