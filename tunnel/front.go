@@ -44,12 +44,13 @@ type front struct {
 	passed  bool // what it knows of raw
 
 	// Guarded by the mutex of the stream's session.
-	asked  int  // requests sent on this stream
-	open   bool // the last of them has no complete answer yet
-	toHEAD bool // it was HEAD
-	awaits bool // it asked for an upgrade
-	last   bool // the connection ends with its answer
-	raw    bool // the upgrade was granted
+	asked  int   // requests sent on this stream
+	before int64 // bytes of answers to those before the last, all written
+	open   bool  // the last of them has no complete answer yet
+	toHEAD bool  // it was HEAD
+	awaits bool  // it asked for an upgrade
+	last   bool  // the connection ends with its answer
+	raw    bool  // the upgrade was granted
 	failed *httpError
 }
 
@@ -291,6 +292,7 @@ func (f *front) note(st *stream, req *request) {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
 	f.asked++
+	f.before = st.written
 	st.s.metrics.requests.Inc()
 	st.s.countLocked()
 	f.open = true
@@ -359,6 +361,12 @@ func (st *stream) answeredAllLocked() {
 		st.endedLocked()
 	}
 	st.pokeLocked()
+}
+
+// answeringLocked says that the request whose body is under way has an answer, or a part
+// of one: a page would be read as its body, or as the answer to another request.
+func (st *stream) answeringLocked() bool {
+	return !st.front.body.done() && st.written > st.front.before
 }
 
 // unansweredLocked says that a page may be written in the place of an answer: the

@@ -291,6 +291,56 @@ func TestBadAnswers(t *testing.T) {
 	eventually(t, "no stream is left", func() bool { return w.streams() == 0 })
 }
 
+// A chunk that is malformed: 400 while nothing of the answer is written, also if other
+// answers were. One that has begun, or that was the whole answer, is not followed by a
+// page: the connection is reset.
+func TestBadChunkAfterAnswer(t *testing.T) {
+	w := newWorld(t, nil)
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+	w.client(origin(t, func(conn *net.TCPConn) {
+		in := bufio.NewReader(conn)
+		for {
+			req, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			if body := req.URL.Path[1:]; body != "" {
+				_, _ = io.WriteString(conn, answer+body) // the visitor notices
+			}
+			_, _ = io.Copy(io.Discard, req.Body)
+		}
+	}), nil)
+	const head = " HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+	for name, c := range map[string]struct {
+		answers []string // as much of their bodies as comes
+		page    bool
+	}{
+		"no answer":            {[]string{""}, true},
+		"no answer after one":  {[]string{"ok", ""}, true},
+		"an answer has begun":  {[]string{"o"}, false},
+		"the second has begun": {[]string{"ok", "o"}, false},
+		"the answer was whole": {[]string{"ok"}, false},
+	} {
+		conn := dial(t, w.server.HTTPAddr())
+		for i, body := range c.answers {
+			if i > 0 {
+				say(t, conn, "0\r\n\r\n")
+			}
+			say(t, conn, "POST /"+body+head)
+			if body != "" {
+				hear(t, conn, answer+body)
+			}
+		}
+		say(t, conn, "zz\r\n")
+		all, err := io.ReadAll(conn)
+		if c.page && (err != nil || !strings.HasPrefix(string(all), "HTTP/1.1 400 ")) || !c.page && (err == nil || len(all) > 0) {
+			t.Errorf("%s: heard %.40q, %v", name, all, err)
+		}
+		conn.Close()
+	}
+	eventually(t, "no stream is left", func() bool { return w.streams() == 0 })
+}
+
 // An origin that closes without an answer: a page for the first request, a plain
 // close for those that come on a connection that worked.
 func TestNoAnswer(t *testing.T) {

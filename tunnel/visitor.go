@@ -169,16 +169,21 @@ func (s *Server) route(f *front) (*stream, error) {
 // anything; nil where only closing is left.
 func pageFor(st *stream, err error) *httpError {
 	var page *httpError
-	if errors.As(err, &page) {
+	refused := errors.As(err, &page)
+	if st == nil {
 		return page
 	}
 	var reset *resetError
-	if st == nil || !errors.As(err, &reset) {
+	if !refused && !errors.As(err, &reset) {
 		return nil
 	}
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
 	switch {
+	case refused && st.answeringLocked():
+		return nil
+	case refused:
+		return page
 	case st.front.failed != nil:
 		return st.front.failed
 	case !reset.far || !st.unansweredLocked():
