@@ -23,12 +23,13 @@ const (
 // chunkState is where in a chunked body the next byte stands: RFC 9112, section
 // 7.1.
 //
-//	size [;extension] CR LF data CR LF ... 0 CR LF [trailer CR LF ...] CR LF
+//	size [blanks] [;extension] CR LF data CR LF ... 0 CR LF [trailer CR LF ...] CR LF
 type chunkState uint8
 
 const (
 	chunkFirst chunkState = iota // the first digit of a size
 	chunkSize
+	chunkBlank // between the size and the extension or the end of the line
 	chunkExtension
 	chunkSizeLF
 	chunkData
@@ -115,18 +116,9 @@ func (b *body) step(c byte) bool {
 			b.left = b.left<<4 | int64(digit)
 			return b.left < 1<<58 // the next digit must not overflow
 		}
-		if b.state == chunkFirst {
-			return false
-		}
-		switch c {
-		case '\r':
-			b.state = chunkSizeLF
-		case ';', ' ', '\t':
-			b.state = chunkExtension
-		default:
-			return false
-		}
-		return true
+		return b.state == chunkSize && b.afterSize(c)
+	case chunkBlank:
+		return b.afterSize(c)
 	case chunkExtension:
 		if c == '\r' {
 			b.state, b.extra = chunkSizeLF, 0
@@ -166,6 +158,23 @@ func (b *body) step(c byte) bool {
 		return c == '\n'
 	}
 	return false
+}
+
+// afterSize takes a byte behind the size of a chunk. Only an extension may follow the
+// blanks: what else stood there, another parser may take for more of the size.
+func (b *body) afterSize(c byte) bool {
+	switch c {
+	case '\r':
+		b.state, b.extra = chunkSizeLF, 0
+		return true
+	case ';':
+		b.state = chunkExtension
+	case ' ', '\t':
+		b.state = chunkBlank
+	default:
+		return false
+	}
+	return b.more(c)
 }
 
 // more counts a byte of an extension or a trailer.

@@ -226,6 +226,8 @@ func TestSmuggling(t *testing.T) {
 		"second Host":          {"GET / HTTP/1.1\r\nHost: a.test\r\nHost: b.test\r\n\r\n", []int{400}, ""},
 		"absolute, other host": {"GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", []int{400}, ""},
 		"bad chunk size":       {head + "Transfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n0\r\n\r\n" + evil, []int{400}, ""},
+		"chunk size and more":  {head + "Transfer-Encoding: chunked\r\n\r\n1 1\r\nx\r\n0\r\n\r\n" + evil, []int{400}, ""},
+		"padded, extended":     {head + "Transfer-Encoding: chunked\r\n\r\n1;a = b\r\nx\r\n0 \t\r\n\r\n" + evil, []int{200, 200}, "POST /a for=127.0.0.1 body=x;GET /evil for=127.0.0.1 body=;"},
 		"chunk with bare LF":   {head + "Transfer-Encoding: chunked\r\n\r\n1\nx\r\n0\r\n\r\n" + evil, []int{400}, ""},
 		"chunk too long":       {head + "Transfer-Encoding: chunked\r\n\r\n1\r\nxGET /evil\r\n0\r\n\r\n" + evil, []int{400}, ""},
 		"second is bad":        {head + "Content-Length: 1\r\n\r\nxGET /evil HTTP/1.1\r\nHost : a.test\r\n\r\n", []int{200, 400}, "POST /a for=127.0.0.1 body=x;"},
