@@ -79,7 +79,9 @@ var _ = Describe("Many clients behind one NAT", Label("places", "nat", "topology
 })
 
 // Beside the fault, the other client is used as hard as a quarter of what the machine can
-// do, and keeps at least 80 % of that.
+// do, and keeps at least 80 % of that. Every fault is here that can strike one client and
+// not the other: strangers and a cut after so many packets bring connections of their own,
+// and a server that is killed serves nobody.
 var _ = Describe("Beside the fault", Label("places", "topology", "calm"), func() {
 	for _, c := range []struct {
 		what  string
