@@ -151,7 +151,9 @@ func tell(events []record.Event, cut bool) *story {
 	if worst := s.byHarm(); len(worst) > 0 && worst[0].worst != nil && s.summary.Verdict != record.Pass && worst[0].verdict == s.summary.Verdict {
 		// The sentence and the story below it are one and the same spec's. A run that
 		// is worse than all of its specs has a reason of its own: the self-check.
-		s.summary.Reason = worst[0].worst.judgement().Reason
+		if reason := worst[0].worst.judgement().Reason; !strings.Contains(s.summary.Reason, reason) {
+			s.summary.Reason = reason
+		}
 	}
 	if s.cut != nil {
 		s.summary.Interrupted = true
@@ -253,11 +255,11 @@ func (s *story) finished() bool {
 // missing is the judgement that the record lacks: of a spec that ended without
 // one, or that failed although the judge found nothing.
 func (sp *spec) missing(finished bool) (record.Judgement, bool) {
-	worst, judged := record.Skipped, false
+	worst, judged, excused := record.Skipped, false, sp.excuses()
 	for _, r := range sp.rounds {
 		for _, j := range r.judgements {
 			judged = true
-			if worse(j.Verdict, worst) {
+			if worse(j.Verdict, worst) && !(excused && r.starved()) {
 				worst = j.Verdict
 			}
 		}
@@ -298,11 +300,15 @@ func (sp *spec) missing(finished bool) (record.Judgement, bool) {
 // close fills in what needs all events of the spec.
 func (sp *spec) close() {
 	slices.SortStableFunc(sp.rounds, func(a, b *round) int { return a.cycle - b.cycle })
+	excused := sp.excuses()
 	for _, r := range sp.rounds {
 		for _, j := range r.judgements {
 			if r.verdict == "" || worse(j.Verdict, r.verdict) {
 				r.verdict = j.Verdict
 			}
+		}
+		if excused && r.starved() {
+			continue
 		}
 		if r.verdict != "" && (sp.worst == nil || worse(r.verdict, sp.worst.verdict)) {
 			sp.worst = r
@@ -320,6 +326,27 @@ func (sp *spec) close() {
 	if sp.head.Name == "" {
 		sp.head.Name = cmp.Or(sp.id, "(events of no spec)")
 	}
+}
+
+// excuses says whether the cycles of a soak in which the machine itself stood still are so
+// few that they are left out, and say nothing of the spec.
+func (sp *spec) excuses() bool {
+	starved, last := 0, 0
+	for _, r := range sp.rounds {
+		if r.starved() {
+			starved++
+		}
+		if len(r.judgements) > 0 {
+			last = max(last, r.cycle)
+		}
+	}
+	return !leak.TooManyStarved(starved, last)
+}
+
+// starved says whether the round is a cycle of which is only known that the machine itself
+// stood still.
+func (r *round) starved() bool {
+	return r.cycle > 0 && len(r.judgements) > 0 && !slices.ContainsFunc(r.judgements, func(j record.Judgement) bool { return !j.Starved })
 }
 
 // judgement is the round's worst, nil if it has none.
