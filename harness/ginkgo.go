@@ -227,15 +227,25 @@ var suiteFlags = []string{"soak", "labs", "shrink", "schedule", "steps", "matrix
 // replay is the command that runs the spec with this text again; for "" all that
 // this run was asked for.
 func replay(text, target, mutant string) string {
+	asked, _ := ginkgo.GinkgoConfiguration() // the other half is about printing
+	return replayAsked(asked, text, target, mutant)
+}
+
+// replayAsked is replay of a suite that was asked for so.
+func replayAsked(asked types.SuiteConfig, text, target, mutant string) string {
 	var b strings.Builder
 	if mutant != "" {
 		fmt.Fprintf(&b, "%s=%s ", EnvMutant, mutant)
 	}
-	fmt.Fprintf(&b, "go tool ginkgo --seed=%d", ginkgo.GinkgoRandomSeed())
+	fmt.Fprintf(&b, "go tool ginkgo --seed=%d", asked.RandomSeed)
+	// What may take longer than Ginkgo grants by itself, an hour, may do so again. The suite
+	// is told what was left of its time when it began.
+	if asked.Timeout > types.NewDefaultSuiteConfig().Timeout {
+		fmt.Fprintf(&b, " --timeout=%s", (asked.Timeout + time.Minute - 1).Truncate(time.Minute))
+	}
 	if text != "" {
 		fmt.Fprintf(&b, " -focus %q", regexp.QuoteMeta(text))
 	} else {
-		asked, _ := ginkgo.GinkgoConfiguration() // the other half is about printing
 		if asked.ParallelTotal > 1 {
 			fmt.Fprintf(&b, " -procs=%d", asked.ParallelTotal)
 		}

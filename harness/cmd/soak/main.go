@@ -58,7 +58,7 @@ Ctrl-C once ends the cycle, heals and reports what was done; twice, at once.`,
 	f.StringSliceVar(&o.require, "require", o.require, "resources that must be stated, or the run is inconclusive: heap, RssAnon [REQUIRE]")
 	f.StringVar(&o.evidence, "evidence", o.evidence, "what is kept of what does not pass: none; short, headers of packets, logs, dumps and tables; full, whole packets and the keys of TLS too [EVIDENCE]")
 	f.IntVar(&o.labs, "labs", o.labs, "soaks that run side by side, each with a server of its own: more exposures, if there are cores for them [LABS]")
-	f.IntVar(&o.procs, "procs", 8, "stories of the catalogue that run at once")
+	f.IntVar(&o.procs, "procs", catalogueProcs, "stories of the catalogue that run at once")
 	f.BoolVar(&o.catalogue, "catalogue", true, "run the catalogue before the soak")
 	cmd.AddCommand(rehearseCommand())
 	cmd.CompletionOptions.DisableDefaultCmd = true
@@ -71,6 +71,9 @@ Ctrl-C once ends the cycle, heals and reports what was done; twice, at once.`,
 	fmt.Fprintln(os.Stderr, "soak:", err)
 	os.Exit(2)
 }
+
+// catalogueProcs is how many stories of the catalogue run at once, if the user does not say.
+const catalogueProcs = 8
 
 // options are what the user may choose.
 type options struct {

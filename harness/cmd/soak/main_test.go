@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/halfopen/halfopen/harness"
 )
 
 func TestTakeShard(t *testing.T) {
@@ -68,6 +71,27 @@ func TestEvidence(t *testing.T) {
 		}
 		if again := j.again(); c.again != "" && !strings.HasSuffix(again, c.again) || c.again == "" && strings.Contains(again, "evidence") {
 			t.Errorf("%q: done again by %q", c.said, again)
+		}
+	}
+}
+
+// Whether a catalogue was run, and how many of its stories at once, is told by the command
+// that does the run again, where it is not as it is by itself.
+func TestCatalogueAgain(t *testing.T) {
+	for _, c := range []struct {
+		catalogue bool
+		procs     int
+		again     string
+	}{
+		{true, catalogueProcs, ""},
+		{true, 2, " --procs 2"},
+		{false, catalogueProcs, " --catalogue=false"},
+		{false, 2, " --catalogue=false"},
+	} {
+		j := job{root: "/", options: options{target: "/" + harness.DefaultTarget, duration: time.Minute, seed: 7, labs: 1, evidence: harness.EvidenceShort,
+			catalogue: c.catalogue, procs: c.procs}}
+		if got, want := j.again(), "scripts/soak --duration 1m0s --seed 7"+c.again; got != want {
+			t.Errorf("done again by %q, want %q", got, want)
 		}
 	}
 }

@@ -252,6 +252,11 @@ func (j *job) again() string {
 	if j.mutant != "" {
 		text += " --mutant " + j.mutant
 	}
+	if !j.catalogue {
+		text += " --catalogue=false"
+	} else if j.procs != catalogueProcs {
+		text += " --procs " + strconv.Itoa(j.procs)
+	}
 	if j.labs > 1 {
 		text += " --labs " + strconv.Itoa(j.labs)
 	}
