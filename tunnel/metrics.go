@@ -70,7 +70,7 @@ func newMetrics(about func() held, limits map[string]int) *metrics {
 	m.logins = counter("logins", "Logins that were accepted.")
 	m.reconnects = counter("reconnects", "Waits before another attempt to reach the server.")
 	m.requests = counter("requests", "HTTP requests that were passed on, and TCP visitors.")
-	m.refusals = vector("refusals", "What was refused: logins, visitors (by the status of their page), streams.", "at", "reason")
+	m.refusals = vector("refusals", "What was refused: logins, visitors (HTTP: by the status of their page), streams (by a client).", "at", "reason")
 	m.deaths = vector("session_ends", "Ends of sessions, by what noticed.", "detector")
 	m.resets = vector("stream_resets", "Streams that ended before both directions had.", "reason")
 	m.recycled = vector("sessions_recycled", "Sessions that were replaced by a successor.", "reason")
@@ -152,4 +152,11 @@ func (m *metrics) refused(err error) {
 		reason = wire.Limit.String()
 	}
 	m.refusals.WithLabelValues("login", reason).Inc()
+}
+
+// refusedStream counts a stream that a client refused.
+func (m *metrics) refusedStream(code wire.Code) {
+	if m != nil {
+		m.refusals.WithLabelValues("stream", code.String()).Inc()
+	}
 }

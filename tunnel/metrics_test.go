@@ -2,6 +2,8 @@ package tunnel
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -107,4 +109,26 @@ func TestLimits(t *testing.T) {
 	}
 	conn := w.visitTCP()
 	conn.Close()
+}
+
+// A TCP visitor is refused because the login's streams are full, or because no session
+// takes any: which of the two is counted.
+func TestRefusedVisitorIsCounted(t *testing.T) {
+	w := newWorld(t, func(c *ServerConfig) { c.MaxStreams = 1 })
+	h := newHolder(t)
+	c := w.client(h.address, nil)
+	say(t, w.visitTCP(), "x")
+	take(t, h.in)
+	refused := func(reason string) {
+		t.Helper()
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", w.port))
+		if err == nil { // else reset so soon that the dial saw it
+			conn.Close()
+		}
+		metric(t, w.server.AdminAddr(), `tunnel_refusals_total{at="visitor",reason="`+reason+`"} 1`)
+	}
+	refused("limit")
+	c.Drain()
+	eventually(t, "the session is drained", func() bool { return w.server.held().Draining == 1 })
+	refused("no session")
 }

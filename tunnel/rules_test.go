@@ -168,11 +168,12 @@ func TestClientLimit(t *testing.T) {
 			}
 		}
 	})
-	runClient(t, ClientConfig{
-		Server: address, CA: filepath.Join(certs, "ca.pem"), Token: secret, Name: "a.test", TCPTo: h.address, MaxStreams: 1,
+	c := runClient(t, ClientConfig{
+		Server: address, CA: filepath.Join(certs, "ca.pem"), Token: secret, Name: "a.test", TCPTo: h.address, MaxStreams: 1, Admin: "127.0.0.1:0",
 	})
 	if reason := take(t, got); reason != "stream 2 limit" {
 		t.Errorf("got a RESET of %s", reason)
 	}
+	metric(t, c.admin.address(), `tunnel_refusals_total{at="stream",reason="limit"} 1`)
 	take(t, h.in)
 }

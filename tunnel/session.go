@@ -298,6 +298,7 @@ func (s *session) openedLocked(f wire.Frame) error {
 		return nil
 	}
 	if !s.room.take() {
+		s.metrics.refusedStream(wire.Limit)
 		s.control = wire.AppendReason(s.control, wire.Reset, f.Stream, wire.Limit, s.full().text)
 		s.wakeLocked()
 		return nil

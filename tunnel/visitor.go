@@ -23,7 +23,11 @@ func (s *Server) serveTCP(conn *net.TCPConn, l *login) {
 	opts := s.edge(conn)
 	st, err := l.open(wire.TCP, peer)
 	if err != nil {
-		s.metrics.refusals.WithLabelValues("visitor", "no session").Inc()
+		reason := "no session"
+		if full := (*resetError)(nil); errors.As(err, &full) {
+			reason = full.code.String()
+		}
+		s.metrics.refusals.WithLabelValues("visitor", reason).Inc()
 		s.log.Debug("visitor refused", "peer", peer, "name", l.name, "reason", err)
 		abort(conn)
 		_ = conn.Close() // nothing was written
