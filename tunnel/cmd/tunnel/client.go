@@ -39,9 +39,9 @@ visitor, and those of now may stay for up to --drain; a second one ends it at on
 	f.StringVar(&cfg.HTTPTo, "http-to", "", "your HTTP service, HOST:PORT")
 	f.StringVar(&cfg.TCPTo, "tcp-to", "", "your TCP service, HOST:PORT")
 	f.StringVar(&cfg.Admin, "admin", "127.0.0.1:6060", "where the admin pages are, on loopback; empty for none")
-	f.IntVar(&cfg.Sessions, "sessions", 4, "TLS connections to the server that share the streams")
-	f.IntVar(&cfg.MaxStreams, "max-streams", 4096, "streams that the server may open")
-	f.IntVar(&cfg.MaxQueued, "max-queued", 64, "MiB that may wait in one session, in each direction")
+	f.Var(newCount(&cfg.Sessions, 4), "sessions", "TLS connections to the server that share the streams")
+	f.Var(newCount(&cfg.MaxStreams, 4096), "max-streams", "streams that the server may open")
+	f.Var(newCount(&cfg.MaxQueued, 64), "max-queued", "MiB that may wait in one session, in each direction")
 	f.BoolVar(&cfg.DebugFree, "debug-free", false, "offer /debug/free, which collects garbage and gives memory back")
 	livenessFlags(f, &cfg.Liveness)
 	backoffFlags(f, &cfg)
@@ -80,7 +80,7 @@ visitor, and those of now may stay for up to --drain; a second one ends it at on
 		}
 		if client.Drain() {
 			draining, forced := secondSignal(drain)
-			cfg.Log.Info("drain", "at most", drain, "a second signal", "stops at once")
+			cfg.Log.Info("drain", "at most", max(drain, 0), "a second signal", "stops at once")
 			defer forced()
 			select {
 			case err := <-ended:

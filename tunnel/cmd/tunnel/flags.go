@@ -40,6 +40,33 @@ func (s *span) Set(text string) error {
 	return nil
 }
 
+// count is a flag of a limit. In a Config 0 is the default, which nobody would expect
+// of a limit of 0.
+type count struct{ value *int }
+
+func newCount(value *int, def int) count {
+	*value = def
+	return count{value}
+}
+
+func (c count) Type() string { return "int" }
+
+func (c count) String() string {
+	if c.value == nil { // pflag asks what the zero flag looks like
+		return ""
+	}
+	return strconv.Itoa(*c.value)
+}
+
+func (c count) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return errors.New("want a number from 1")
+	}
+	*c.value = n
+	return nil
+}
+
 // keepAlive is a flag of three: idle/interval/count, or 0 for off.
 type keepAlive struct {
 	value *tunnel.KeepAlive

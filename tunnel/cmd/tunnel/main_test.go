@@ -202,6 +202,16 @@ func TestMistakes(t *testing.T) {
 		"server --heartbeat 5":                   "duration like 5s",
 		"server --heartbeat -5s":                 "at least 1ms",
 		"server --handshake 0":                   "cannot be switched off",
+		"server --max-logins 0":                  "want a number from 1",
+		"server --max-pre-auth 0":                "want a number from 1",
+		"server --max-sessions 0":                "want a number from 1",
+		"server --max-streams -1":                "want a number from 1",
+		"server --max-queued many":               "want a number from 1",
+		"client --sessions 0":                    "want a number from 1",
+		"client --max-streams 0":                 "want a number from 1",
+		"client --max-queued 0":                  "want a number from 1",
+		"client --drain -1s":                     "at least 1ms",
+		"server --drain -1s":                     "at least 1ms",
 		"server --session-keepalive 15s/5s":      "idle/interval/count",
 		"server --edge-keepalive 1500ms/1s/1":    "whole seconds",
 		"server --log-format xml":                "text or json",
@@ -231,7 +241,7 @@ func TestHelp(t *testing.T) {
 func TestDefaultsAreShown(t *testing.T) {
 	out := &output{}
 	run(t.Context(), []string{"server", "--help"}, out, out)
-	for _, want := range []string{"4443", "8080", "127.0.0.1:6060", "default 5s", "default 15s/5s/6", "default 45s", "default 60s"} {
+	for _, want := range []string{"4443", "8080", "127.0.0.1:6060", "default 5s", "default 15s/5s/6", "default 45s", "default 60s", "default 1024", "default 64"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("help does not show %q", want)
 		}

@@ -161,6 +161,7 @@ func TestConfigMistakes(t *testing.T) {
 		server + "  token: hush=a\n  token: hush=b\n":                           {":5: a second \"token\""},
 		server + "  token: hush=a\n  flush: [1s, 2s]\n":                         {":5: flush wants one value"},
 		server + "  token: hush=a\n  flush:\n":                                  {":5: flush has no value"},
+		server + "  token: hush=a\n  max-queued: 0\n  drain: -1s\n":             {":5: max-queued: want a number from 1", ":6: drain: want at least 1ms"},
 		server + "  token: hush=a\n  config: x\n":                               {":5: unknown key \"config\""},
 		server + "  token: hush=a\n  admin: 0.0.0.0:6060\n":                     {":5: admin address"},
 		server + "  token: hush=a\n  heartbeat: 9s\n  heartbeat-deadline: 5s\n": {":6: heartbeat-deadline 5s would end"},

@@ -13,7 +13,8 @@ import (
 
 // drainFlag adds the flag of how long the end may take.
 func drainFlag(c *cobra.Command, drain *time.Duration) {
-	c.Flags().DurationVar(drain, "drain", 10*time.Second, "when told to stop, let visitors end what they do for so long; 0 stops at once")
+	*drain = 10 * time.Second
+	c.Flags().Var(&span{drain, true, "10s"}, "drain", "when told to stop, let visitors end what they do for so long; 0 stops at once")
 }
 
 // secondSignal returns a context that ends after drain, or at the next SIGINT or
