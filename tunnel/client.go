@@ -239,6 +239,9 @@ func (c *Client) serveOrigin(st *stream) {
 	}
 }
 
+// Config returns the settings that are in force.
+func (c *Client) Config() ClientConfig { return c.cfg }
+
 // healthy answers /healthz: logged in, with every session.
 func (c *Client) healthy() bool {
 	l := c.current.Load()

@@ -355,6 +355,9 @@ func (s *Server) login(ask wire.Login, token digest, first func(*login) *session
 	return l, own, nil
 }
 
+// Config returns the settings that are in force.
+func (s *Server) Config() ServerConfig { return s.cfg }
+
 // healthy answers /healthz: the server listens from Start to Drain, or Stop.
 func (s *Server) healthy() bool { return s.serving.Err() == nil }
 

@@ -100,7 +100,10 @@ visitor, and those of now may stay for up to --drain; a second one ends it at on
 		if _, err := log.options(); err != nil {
 			return err
 		}
-		_, err := tunnel.NewClient(cfg)
+		client, err := tunnel.NewClient(cfg)
+		if err == nil {
+			cfg = client.Config()
+		}
 		return err
 	}}
 }

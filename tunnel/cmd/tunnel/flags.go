@@ -22,7 +22,19 @@ type span struct {
 
 func (s *span) Type() string { return "duration" }
 
-func (s *span) String() string { return s.def }
+// String is the text that was given, or the default's, as long as that is in force.
+func (s *span) String() string {
+	if s.value == nil || *s.value == 0 {
+		return s.def
+	}
+	if d, err := time.ParseDuration(s.def); err == nil && (d == *s.value || d == 0 && *s.value == tunnel.Off) {
+		return s.def
+	}
+	if *s.value == tunnel.Off {
+		return "0"
+	}
+	return s.value.String()
+}
 
 func (s *span) Set(text string) error {
 	d, err := time.ParseDuration(text)

@@ -102,7 +102,10 @@ second one ends at once.`,
 		if _, err := log.options(); err != nil {
 			return err
 		}
-		_, err := tunnel.NewServer(cfg)
+		s, err := tunnel.NewServer(cfg)
+		if err == nil {
+			cfg = s.Config()
+		}
 		return err
 	}}
 }

@@ -25,7 +25,7 @@ import (
 // side is one end of the tunnel: a command that has options.
 type side struct {
 	command *cobra.Command
-	check   func() error // does all that the command does before it opens anything
+	check   func() error // does all that the command does before it opens anything; then the flags say what is in force
 }
 
 // configFlag is the one flag that the file cannot hold.

@@ -125,6 +125,40 @@ func TestConfigOfThePage(t *testing.T) {
 	}
 }
 
+// A default that hangs on another option is shown as it is in force, and so is what an
+// empty address means.
+func TestInForce(t *testing.T) {
+	dir := tls(t)
+	path := config(t, `
+server:
+  cert: `+dir+`/cert.pem
+  key: `+dir+`/key.pem
+  token: hush=a.test
+  listen: ""
+  heartbeat: 0
+  half-close: 90s
+client:
+  server: 127.0.0.1:1
+  ca: `+dir+`/ca.pem
+  token: hush
+  name: a.test
+  http-to: 127.0.0.1:2
+  backoff: 40s
+`)
+	out := &output{}
+	if code := run(t.Context(), []string{"check", path}, out, out); code != 0 {
+		t.Fatalf("exit code %d, %s", code, out)
+	}
+	for _, want := range []string{
+		"  listen: 0.0.0.0:4443 # line 6\n", "  heartbeat: 0 # line 7\n", "  heartbeat-deadline: 0 # default\n", "  half-close: 90s # line 8\n",
+		"  half-close: 60s # default\n", "  backoff: 40s # line 15\n", "  backoff-cap: 40s # default\n", "  server-name: 127.0.0.1 # default\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
 // What the server's unit does before it starts, it can do without the client's secret,
 // and with it.
 func TestServerUnit(t *testing.T) {
