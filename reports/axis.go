@@ -62,15 +62,13 @@ func (a axis) place() (names []placed, rows int) {
 // legend says in words what the lines and colours of a figure mean, and when.
 func (a axis) legend(excess bool) []key {
 	var list []key
-	when := func(at float64) string {
-		if a.cycles {
-			return fmt.Sprintf("cycle %.0f", at)
-		}
-		return "at " + strings.Replace(seconds(at), "−", "−\u2060", 1)
-	}
 	for _, m := range a.marks {
+		text := m.label
+		if !a.cycles { // a mark of a cycle names it
+			text += " at " + strings.Replace(seconds(m.at), "−", "−\u2060", 1)
+		}
 		if m.label != "" {
-			list = append(list, key{m.class, m.label + " " + when(m.at)})
+			list = append(list, key{m.class, text})
 		}
 	}
 	for _, b := range a.bands {

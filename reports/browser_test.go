@@ -167,6 +167,7 @@ func drawn(t *testing.T) map[string]string {
 	files := map[string]string{}
 	for name, b := range map[string]*recordBuilder{
 		"pass": passRun(t), "leak": leakRun(t), "soak": soakRun(t, 30, 17), "interrupted": interruptedRun(t), "empty": newRecord(t), "hostile": hostileRun(t), "sweep": sweepRun(t),
+		"late": lateRun(t), "shrunk": shrunkRun(t), "survived": survivedRun(t),
 	} {
 		dir := b.write()
 		mustWrite(t, dir)
@@ -189,14 +190,22 @@ func drawn(t *testing.T) map[string]string {
 func TestPagesInTheBrowser(t *testing.T) {
 	browser := chromium(t)
 	for name, file := range drawn(t) {
-
 		full := seen{}
-		rich := name == "leak" || name == "soak" || name == "hostile" || name == "sweep" || name == "index" // the others have nothing that these do not
+		// On paper and without scripts the others have nothing that these do not.
+		rich := name == "leak" || name == "soak" || name == "hostile" || name == "sweep" || name == "shrunk" || name == "index"
 		for _, m := range modes {
-			if !rich && m.name != "light" && m.name != "phone" {
+			if !rich && (m.media == "print" || !m.scripts) {
 				continue
 			}
-			s := look(t, browser, m, file)
+			var s seen
+			if m.name == "light" {
+				var pdf []byte
+				if s, pdf = printed(t, browser, file); !whole(pdf) {
+					t.Errorf("%s: the PDF has %d bytes", name, len(pdf))
+				}
+			} else {
+				s = look(t, browser, m, file)
+			}
 			for _, p := range s.Problems {
 				t.Errorf("%s, %s: %s", name, m.name, p)
 			}
@@ -216,19 +225,11 @@ func TestPagesInTheBrowser(t *testing.T) {
 	}
 }
 
-func TestPagesPrint(t *testing.T) {
-	browser := chromium(t)
-	files := drawn(t)
-	for _, name := range []string{"pass", "leak", "soak"} {
-		if pdf := printed(t, browser, files[name]); !whole(pdf) {
-			t.Errorf("%s: the PDF has %d bytes", name, len(pdf))
-		}
-	}
-}
-
-func printed(t *testing.T, browser context.Context, file string) (pdf []byte) {
-	look(t, browser, modes[0], file, into(&pdf, chromedp.PrintToPDF(chromedp.PDFPrintBackground())))
-	return pdf
+// printed looks at the page in the light, and prints it.
+func printed(t *testing.T, browser context.Context, file string) (s seen, pdf []byte) {
+	t.Helper()
+	s = look(t, browser, modes[0], file, into(&pdf, chromedp.PrintToPDF(chromedp.PDFPrintBackground())))
+	return s, pdf
 }
 
 // whole says whether a PDF has letters and drawings: the fonts alone are more than that.
@@ -267,7 +268,7 @@ func TestBrowserFindsWhatIsPlanted(t *testing.T) {
 	if all, left := look(t, browser, light, file).Charts, look(t, browser, paper, file).Charts; all == 0 || left != 0 {
 		t.Errorf("%d charts on the screen, %d on paper, where they are hidden", all, left)
 	}
-	if pdf := printed(t, browser, planted("@media print { body { display: none; } }")); whole(pdf) {
+	if _, pdf := printed(t, browser, planted("@media print { body { display: none; } }")); whole(pdf) {
 		t.Errorf("an empty PDF has %d bytes, and passes", len(pdf))
 	}
 }

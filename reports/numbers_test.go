@@ -264,7 +264,7 @@ func TestNumbersAreOfTheRecord(t *testing.T) {
 	browser := chromium(t)
 	files, known := map[string]string{}, map[string]*truth{}
 	for name, b := range map[string]*recordBuilder{"pass": passRun(t), "leak": leakRun(t), "soak": soakRun(t, 30, 17), "interrupted": interruptedRun(t),
-		"hostile": hostileRun(t), "sweep": sweepRun(t)} {
+		"hostile": hostileRun(t), "sweep": sweepRun(t), "shrunk": shrunkRun(t), "survived": survivedRun(t)} {
 		dir := b.write()
 		mustWrite(t, dir)
 		files[name], known[name] = filepath.Join(dir, PageName), truthOf(t, dir)

@@ -301,3 +301,24 @@ func TestWhatNeedNotGo(t *testing.T) {
 		}
 	}
 }
+
+// What a page has comes in one order: what decides first, what it rests on behind it.
+func TestOrderOfThePage(t *testing.T) {
+	b := leakRun(t)
+	for _, more := range []*recordBuilder{soakRun(t, 4), sweepRun(t), shrunkRun(t)} {
+		b.events = append(b.events, more.events[1:]...)
+	}
+	_, page := mustWrite(t, b.write())
+	check(t, page)
+	from := 0
+	for _, part := range []string{"<h1>", "See it again", "<dl class=\"tiles\">", "The finding", "Back to baseline?", "Timeline", "Leaked goroutines, by stack", "Sockets and descriptors that outlived the window",
+		"The same, seen from the peer", "Faults, and the proof that they bit", "Service after the heal", "What the run says over all its cycles", "Over the cycles", "What was tried: fault, place, traffic",
+		"The packet sweep", "A shrunk schedule", "Skipped, and why", "<h2>Evidence", "<h2>Specs", "Environment and window", "What this report does not show"} {
+		at := strings.Index(page[from:], part)
+		if at < 0 {
+			t.Errorf("%q is missing, or too early", part)
+			continue
+		}
+		from += at
+	}
+}

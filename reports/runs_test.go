@@ -51,6 +51,17 @@ func leakRun(t *testing.T) *recordBuilder {
 	return b.finish("done", 131)
 }
 
+// lateRun is passRun with a spec in which all went, after its deadline.
+func lateRun(t *testing.T) *recordBuilder {
+	b := passRun(t)
+	b.events = b.events[:len(b.events)-1]
+	b.begin("late", "Cable pulled at the client while it uploads", "catalogue", "scenarios/cable_test.go", 33)
+	j := b.play(scene{spec: "late", fault: "cable pulled", place: "client", exposed: 24, detection: 8.3})
+	j.Verdict, j.Reason = record.Late, "all is gone 8.3 s after cable pulled, but the deadline was 7.1 s"
+	b.end("late", "failed", j.Reason, 22)
+	return b.finish("done", 118)
+}
+
 // soakRun has a spec of n cycles; in the bad ones a session stays.
 func soakRun(t *testing.T, n int, bad ...int) *recordBuilder {
 	b := newRecord(t).run("soak", "make soak DURATION=2h SEED=8812")

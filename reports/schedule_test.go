@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,45 @@ var (
 	otherStep = record.Step{Fault: "kill", At: "client", Start: 2, For: 1, Saw: "its 1s were over"}
 )
 
+// shrunkRun is of a schedule after which a client does not serve: with both of its steps,
+// with the first alone, and no more when that is shorter.
+func shrunkRun(t *testing.T) *recordBuilder {
+	const name = "Faults that overlap leave nothing behind"
+	b := newRecord(t).run("shrink", "go tool ginkgo --seed=8812 --label-filter=schedule ./scenarios -- -shrink=true")
+	b.begin("1-1-1", name, "catalogue", "scenarios/schedule_test.go", 40)
+	x := record.Shrunk{Verdict: record.Dead, Before: scheduleOf(oneStep, otherStep), After: scheduleOf(oneStep),
+		Replay: "go tool ginkgo --label-filter=schedule ./scenarios -- -schedule=reports/runs/20261120-093000-shrink/schedule-shrunk.yaml"}
+	x.Before.File, x.After.File = "schedule-whole.yaml", "schedule-shrunk.yaml"
+	short := oneStep
+	short.For = 1
+	for i, trial := range []struct {
+		what  string
+		dead  bool
+		steps []record.Step
+	}{{"the whole", true, []record.Step{oneStep, otherStep}}, {"without step 2", true, []record.Step{oneStep}}, {"step 1 half as long", false, []record.Step{short}}} {
+		id := fmt.Sprintf("1-1-%d", i+2)
+		b.begin(id, fmt.Sprintf("%s, trial %d: %s", name, i+1, trial.what), "catalogue", "scenarios/schedule_test.go", 40)
+		s := scheduleOf(trial.steps...)
+		b.add(id, 0, record.Event{Kind: record.KindSchedule, Schedule: &s})
+		j := b.play(scene{spec: id, fault: fmt.Sprintf("a schedule of %s", count(len(s.Steps), "step")), place: "several places", exposed: 24, may: true})
+		state := "passed"
+		if trial.dead {
+			j.Verdict, j.Reason, state = record.Dead, "the returning client does not serve 7 s after the heal", "failed"
+			for _, e := range b.events {
+				if e.Spec == id && e.Service != nil && e.Service.Client == "returning" {
+					e.Service.OK, e.Service.Error = false, "visit the returning client: 503, it is away"
+				}
+			}
+		}
+		b.end(id, state, "", 21)
+		x.Trials = append(x.Trials, record.ShrinkTrial{Steps: len(s.Steps), What: trial.what, Verdict: j.Verdict, Red: trial.dead, Took: 21})
+	}
+	b.add("", 0, record.Event{Kind: record.KindShrunk, Shrunk: &x})
+	b.add("1-1-1", 0, record.Event{Kind: record.KindVerdict, Verdict: &record.Judgement{Verdict: record.Dead, Reason: "2 steps were shrunk to 1 in 3 trials", Returned: -1}})
+	b.end("1-1-1", "failed", "DEAD: 2 steps were shrunk to 1 in 3 trials", 64)
+	return b.finish("done", 66)
+}
+
 // Each step is a row among the faults, with its witness.
 func TestStepsAreDrawn(t *testing.T) {
 	at := time.Unix(100, 0)
@@ -31,6 +71,14 @@ func TestStepsAreDrawn(t *testing.T) {
 	if len(rows) != 3 || rows[1].Name != "step 1: expire-nat silent=true" || !rows[1].Bit || rows[1].Witness != "9 mappings lost" ||
 		rows[2].Name != "step 2: kill" || rows[2].Bit || rows[2].Place != "client" {
 		t.Errorf("rows are %+v", rows)
+	}
+}
+
+// What shrinks a schedule has no fault of its own: it is no spec that is never clean.
+func TestShrinkingIsNotNeverClean(t *testing.T) {
+	s := tell(shrunkRun(t).events, false)
+	if row := s.specs[0].row(); s.specs[0].verdict != record.Dead || row.Returned != "–" {
+		t.Errorf("%s is %s, clean after %s", row.Name, s.specs[0].verdict, row.Returned)
 	}
 }
 

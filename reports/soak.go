@@ -162,11 +162,12 @@ func totals(rounds []*round) (exposures, faultEvents int) {
 }
 
 // slowest is the slowest return of the rounds in seconds, -1 for never. It is false where no
-// round was judged by it: all of it had to go in none, or nothing was proved.
+// round was judged by it: all had to go in none, or nothing was proved.
 func slowest(rounds []*round) (returned float64, timed bool) {
 	for _, r := range rounds {
 		for _, j := range r.judgements {
-			if j.Verdict == record.Skipped || j.Returned < 0 && (j.Verdict == record.Inconclusive || r.spares() != "") {
+			must := len(r.windows) > 0 && r.spares() == ""
+			if j.Verdict == record.Skipped || j.Returned < 0 && (j.Verdict == record.Inconclusive || !must) {
 				continue
 			}
 			timed = true

@@ -41,6 +41,9 @@ func TestStarvedCycles(t *testing.T) {
 		if s.Verdict != c.run || s.Reason != c.says || len(s.Results) != 1 || s.Results[0].Verdict != c.spec || s.Specs[c.spec] != 1 {
 			t.Errorf("%s: the summary is %+v", name, s)
 		}
+		if strings.Contains(text(page), "cycle 4 cycle 4") {
+			t.Errorf("%s: the legend names a cycle twice", name)
+		}
 		var junit junitRun
 		if err := xml.Unmarshal([]byte(read(t, dir, JUnitName)), &junit); err != nil {
 			t.Fatal(err)
