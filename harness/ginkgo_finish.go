@@ -142,7 +142,7 @@ func tellVerdict() error {
 			fmt.Fprintln(os.Stderr, "halfopen:", err) // the run's own report is whole
 		}
 		if stay != "" {
-			fmt.Println("halfopen:", stay)
+			fmt.Printf("\nhalfopen: %s", stay) // behind Ginkgo's signs of progress; the verdict has a line of its own
 		}
 		fmt.Printf("\nverdict=%s exit=%d report=%s\n", summary.Verdict, leak.ExitCode(summary.Verdict), (&Suite{Dir: shared.Dir, Root: shared.Root}).reportPath())
 	}
