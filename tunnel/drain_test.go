@@ -128,7 +128,7 @@ func TestIdleVisitorsOfReplacedSession(t *testing.T) {
 
 // Nor may it be idle for ever.
 func TestIdleVisitorWithoutStream(t *testing.T) {
-	w := newWorld(t, func(c *ServerConfig) { c.MaxRequests, c.Handshake = 1, 300*time.Millisecond })
+	w := newWorld(t, func(c *ServerConfig) { c.MaxRequests, c.Handshake = 1, time.Second })
 	address, _ := webOrigin(t, func(out http.ResponseWriter, _ *http.Request) { fmt.Fprint(out, "ok") })
 	w.client(address, nil)
 	conn := dial(t, w.server.HTTPAddr())
