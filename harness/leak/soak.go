@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/halfopen/halfopen/harness/record"
@@ -129,15 +128,15 @@ func Statements(events []record.Event, clean bool, exposures, faultEvents int) [
 	return slices.Concat(said, told, still(events))
 }
 
-// Decides is the verdict that a statement gives its run, "" for none. RssAnon that shrinks,
-// or grows ever more slowly, is outweighed by a heap of the same process that was told: it
-// has the pages that the runtime keeps. One that grows is not: it may leak beside the heap.
+// Decides is the verdict that a statement gives its run, "" for none. RssAnon that is
+// INCONCLUSIVE is outweighed by a heap of the same process that was told: the pages that the
+// runtime keeps come and go over tens of cycles. A leak beside the heap decides when fresh
+// cycles have confirmed it.
 func Decides(said []record.Statement) (record.Statement, bool) {
 	excused := func(x record.Statement) bool {
-		return x.Verdict == record.Inconclusive && x.Resource == RSS && (strings.Contains(x.Text, givenBack) || strings.Contains(x.Text, slowing)) &&
-			slices.ContainsFunc(said, func(h record.Statement) bool {
-				return h.Role == x.Role && h.Resource == Heap && h.Verdict == record.Pass
-			})
+		return x.Verdict == record.Inconclusive && x.Resource == RSS && slices.ContainsFunc(said, func(h record.Statement) bool {
+			return h.Role == x.Role && h.Resource == Heap && h.Verdict == record.Pass
+		})
 	}
 	worst := -1
 	for i, x := range said {

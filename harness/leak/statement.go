@@ -77,12 +77,8 @@ func (s Series) retention() int {
 	return int(math.Ceil(2 * s.Longest / s.Pace))
 }
 
-// givenBack and slowing are the words for memory that shrinks, for which nothing is to
-// blame, and for memory that may be on its way to a plateau.
-const (
-	givenBack = "memory is being given back"
-	slowing   = "growth is slowing"
-)
+// givenBack are the words for memory that shrinks: nothing is to blame for it.
+const givenBack = "memory is being given back"
 
 // state fills in a statement about memory.
 func (s Series) state(x *record.Statement, rule Rule, w Watched) {
@@ -99,7 +95,7 @@ func (s Series) state(x *record.Statement, rule Rule, w Watched) {
 		x.Text = fmt.Sprintf("INCONCLUSIVE %s: LEAK of %s per cycle, unconfirmed; needs %s", x.Resource, Bytes(w.Slope), s.more(w.Need))
 	case w.Growth == Slowing:
 		x.Verdict = record.Inconclusive
-		x.Text = fmt.Sprintf("INCONCLUSIVE %s: %s (%s, then %s per cycle); %s needed", x.Resource, slowing, Bytes(w.First), Bytes(w.Last), s.more(max(w.Need, w.N)))
+		x.Text = fmt.Sprintf("INCONCLUSIVE %s: growth is slowing (%s, then %s per cycle); %s needed", x.Resource, Bytes(w.First), Bytes(w.Last), s.more(max(w.Need, w.N)))
 	case w.Growth == Shrinking:
 		x.Verdict = record.Inconclusive
 		x.Text = fmt.Sprintf("INCONCLUSIVE %s: %s (%s per cycle), and a leak could hide behind it; a longer warm-up is needed", x.Resource, givenBack, Bytes(min(w.Slope, w.First, w.Last)))
