@@ -97,24 +97,32 @@ func pour(t testing.TB, from *End, d time.Duration) float64 {
 	return float64(total) / time.Since(begin).Seconds()
 }
 
+// sink takes datagrams at an end until the test is over. A reader that waits for its turn
+// loses none.
+func sink(t *testing.T, at *End) *net.UDPConn {
+	t.Helper()
+	var conn net.PacketConn
+	err := at.Host.visit(func() (err error) {
+		conn, err = net.ListenPacket("udp", netip.AddrPortFrom(at.IP(), 0).String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.(*net.UDPConn).SetReadBuffer(4 << 20); err != nil {
+		t.Fatal(err)
+	}
+	return conn.(*net.UDPConn)
+}
+
 // flood has one end send half as much again as rate, in datagrams, for a time, and returns
 // how many bits a second arrived at the other, Ethernet headers included, after the burst
 // that a limit lets pass. TCP would not do: how fast it goes is its congestion control's
 // affair as well, and that is the machine's choice.
 func flood(t *testing.T, from *End, rate int64, d time.Duration) float64 {
 	t.Helper()
-	var sink net.PacketConn
-	err := from.Peer.Host.visit(func() (err error) {
-		sink, err = net.ListenPacket("udp", netip.AddrPortFrom(from.Peer.IP(), 7004).String())
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sink.Close()
-	if err := sink.(*net.UDPConn).SetReadBuffer(4 << 20); err != nil {
-		t.Fatal(err)
-	}
+	sink := sink(t, from.Peer)
 	c, err := from.Host.DialContext(t.Context(), "udp", sink.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +133,7 @@ func flood(t *testing.T, from *End, rate int64, d time.Duration) float64 {
 	sending.Go(func() {
 		for sent := 0.0; time.Since(begin) < d; sent++ {
 			for sent*frame*8 > 1.5*float64(rate)*time.Since(begin).Seconds() {
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // the pace
 			}
 			// A queue that is full says ENOBUFS; one larger than the socket's buffer makes it wait.
 			if _, err := c.Write(make([]byte, payload)); err != nil && !errors.Is(err, unix.ENOBUFS) {
@@ -184,19 +192,7 @@ func TestRateIsWhatWasAsked(t *testing.T) {
 // numbers of those that arrived and how long each was on its way.
 func datagrams(t *testing.T, from *End, n int, pause time.Duration) (numbers []int, took []time.Duration) {
 	t.Helper()
-	var sink net.PacketConn
-	err := from.Peer.Host.visit(func() (err error) {
-		sink, err = net.ListenPacket("udp", netip.AddrPortFrom(from.Peer.IP(), 7002).String())
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sink.Close()
-	// A reader that waits for its turn must lose nothing.
-	if err := sink.(*net.UDPConn).SetReadBuffer(4 << 20); err != nil {
-		t.Fatal(err)
-	}
+	sink := sink(t, from.Peer)
 	c, err := from.Host.DialContext(t.Context(), "udp", sink.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
