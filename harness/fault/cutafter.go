@@ -26,8 +26,7 @@ import (
 //	        4 --x         Packets: 3
 //
 // The router counts with xt_connbytes, which needs nf_conntrack_acct, and remembers that it
-// has cut with xt_recent. A packet is one as on a wire: segmentation offloads are off until
-// the heal.
+// has cut with xt_recent. A packet is one as on a wire until the heal.
 // https://man7.org/linux/man-pages/man8/iptables-extensions.8.html (connbytes, recent)
 type CutAfter struct {
 	Packets int // that pass, of both directions together; at least 1

@@ -18,7 +18,8 @@ import (
 // echo has the lab's server send back every byte that comes to port 4443, and the client
 // send a byte after the other, for as long as the connection lasts; then it makes another.
 // passed is how many bytes have come back on the newest, or on the one that fell silent.
-func echo(t *testing.T, l *lab.Lab) (passed func() int) {
+// may is asked before each byte of the n-th connection, until it says yes.
+func echo(t *testing.T, l *lab.Lab, may func(n int64) bool) (passed func() int) {
 	t.Helper()
 	ln, err := l.Server.Listen(t.Context(), netip.AddrPortFrom(l.ClientSide, 4443).String())
 	if err != nil {
@@ -42,15 +43,20 @@ func echo(t *testing.T, l *lab.Lab) (passed func() int) {
 	t.Cleanup(func() { <-done }) // before the lab goes
 	go func() {
 		defer close(done)
-		for t.Context().Err() == nil {
+		for n := int64(0); t.Context().Err() == nil; {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			c, err := l.Client.DialContext(ctx, "tcp", ln.Addr().String())
 			cancel()
 			if err != nil {
 				continue
 			}
+			n++
 			echoes.Store(0)
 			for b := make([]byte, 1); err == nil && t.Context().Err() == nil; {
+				if !may(n) {
+					err = wait(t.Context(), time.Millisecond)
+					continue
+				}
 				if err = c.SetDeadline(time.Now().Add(4 * time.Second)); err != nil {
 					break
 				}
@@ -70,6 +76,9 @@ func echo(t *testing.T, l *lab.Lab) (passed func() int) {
 	return func() int { return int(echoes.Load()) }
 }
 
+// always may.
+func always(int64) bool { return true }
+
 // many is more echoes than a connection has that is cut.
 const many = 40
 
@@ -88,7 +97,7 @@ func TestCutAfter(t *testing.T) {
 	} {
 		t.Run(c.cut.Describe().Name, func(t *testing.T) {
 			l := build(t, lab.BehindNAT)
-			passed := echo(t, l)
+			passed := echo(t, l, always)
 			if !eventually(func() bool { return passed() >= many }) {
 				t.Fatal("no bytes come back before the fault")
 			}
@@ -107,34 +116,34 @@ func TestCutAfter(t *testing.T) {
 }
 
 // What goes over the cables are packets as on a wire, until the heal.
-func TestCutAfterSwitchesOffloadsOff(t *testing.T) {
+func TestCutAfterCountsPacketsOfAWire(t *testing.T) {
 	l := build(t, lab.BehindNAT)
-	echo(t, l)
-	offloads := func() (on []string) {
+	echo(t, l, always)
+	segments := func() (most []int) {
 		for _, at := range []lab.Place{lab.AtClient, lab.AtRouterInner, lab.AtRouterOuter, lab.AtServer} {
 			end, err := l.End(at)
 			if err != nil {
 				t.Fatal(err)
 			}
-			some, err := end.Offloads()
+			n, err := end.Segments()
 			if err != nil {
 				t.Fatal(err)
 			}
-			on = append(on, some...)
+			most = append(most, n)
 		}
-		return on
+		return most
 	}
-	before := offloads()
-	if len(before) == 0 {
-		t.Fatal("no offload is on, there is nothing to switch off")
+	before := segments()
+	if slices.Max(before) == 1 {
+		t.Fatal("a packet is one of a wire before the fault")
 	}
 	heal, _ := inject(t, CutAfter{Packets: 3}, l)
-	if on := offloads(); len(on) > 0 {
-		t.Errorf("still on: %v", on)
+	if most := segments(); slices.Max(most) != 1 {
+		t.Errorf("the cables take %v segments as one", most)
 	}
 	healTwice(t, heal)
-	if on := offloads(); !slices.Equal(on, before) {
-		t.Errorf("on after the heal: %v, want %v", on, before)
+	if most := segments(); !slices.Equal(most, before) {
+		t.Errorf("the cables take %v segments as one after the heal, want %v", most, before)
 	}
 }
 
@@ -144,22 +153,22 @@ func TestCutAfterCutsTheOthers(t *testing.T) {
 	for _, way := range []Way{BothWays, ToServer, FromServer} {
 		t.Run(string(way), func(t *testing.T) {
 			l := build(t, lab.BehindNAT)
-			passed := echo(t, l)
-			if !eventually(func() bool { return passed() >= many }) {
-				t.Fatal("no bytes come back before the fault")
-			}
-			var silent atomic.Bool
+			var slow talk
+			passed := echo(t, l, slow.talks) // so it is there to be cut
 			done := make(chan struct{})
 			t.Cleanup(func() { <-done }) // before the lab goes
 			go func() {
 				defer close(done)
-				for t.Context().Err() == nil && !silent.Load() {
-					silent.Store(errors.Is(talk(t.Context(), l), os.ErrDeadlineExceeded))
+				for t.Context().Err() == nil && !slow.silent.Load() {
+					slow.once(t.Context(), l)
 				}
 			}()
+			if !eventually(func() bool { return passed() >= many }) {
+				t.Fatal("no bytes come back before the fault")
+			}
 			heal, witness := inject(t, CutAfter{Packets: 5000, Way: way}, l)
 			expect(t, witness, true)
-			if !eventually(silent.Load) {
+			if !eventually(slow.silent.Load) {
 				t.Error("bytes still come back on a connection of few packets")
 			}
 			healTwice(t, heal)
@@ -167,30 +176,40 @@ func TestCutAfterCutsTheOthers(t *testing.T) {
 	}
 }
 
-// talk has a byte come back now and then, until there is an error.
-func talk(ctx context.Context, l *lab.Lab) error {
+// talk is a connection on which a byte comes back now and then.
+type talk struct {
+	nth    atomic.Int64 // connection on which one has come back
+	silent atomic.Bool  // none has come back in time, after others
+}
+
+// talks says whether a byte has come back on the n-th connection.
+func (s *talk) talks(n int64) bool { return s.nth.Load() >= n }
+
+// once makes a connection, and talks until there is an error.
+func (s *talk) once(ctx context.Context, l *lab.Lab) {
 	dial, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
 	c, err := l.Client.DialContext(dial, "tcp", netip.AddrPortFrom(l.ClientSide, 4443).String())
 	if err != nil {
-		return wait(ctx, 10*time.Millisecond)
+		return
 	}
 	defer c.Close()
-	for b := make([]byte, 1); ctx.Err() == nil; {
-		if err := c.SetDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
-			return err
+	n := 0 // bytes that have come back
+	for b := make([]byte, 1); err == nil; err = wait(ctx, 20*time.Millisecond) {
+		if c.SetDeadline(time.Now().Add(4*time.Second)) != nil {
+			return
 		}
 		if _, err := c.Write(b); err != nil {
-			return err
+			return
 		}
 		if _, err := c.Read(b); err != nil {
-			return err
+			s.silent.Store(n > 0 && errors.Is(err, os.ErrDeadlineExceeded))
+			return
 		}
-		if err := wait(ctx, 20*time.Millisecond); err != nil {
-			return err
+		if n++; n == 1 {
+			s.nth.Add(1)
 		}
 	}
-	return ctx.Err()
 }
 
 func TestCutAfterRefuses(t *testing.T) {

@@ -61,7 +61,7 @@ func TestAddressIsNotLostOverIPv6(t *testing.T) {
 // The lists of addresses and the counts of packets that a cut needs are the family's too.
 func TestCutAfterOverIPv6(t *testing.T) {
 	l := build(t, lab.BehindNAT6)
-	passed := echo(t, l)
+	passed := echo(t, l, always)
 	if !eventually(func() bool { return passed() > many }) {
 		t.Fatal("no bytes come back before the fault")
 	}

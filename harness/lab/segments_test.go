@@ -12,8 +12,9 @@ import (
 )
 
 // longest sends from the client to the server, and says how long the longest packet was
-// that the router has seen, without its Ethernet header.
-func longest(t *testing.T, l *Lab) int {
+// that the router has seen, without its Ethernet header. meanwhile is called when the
+// connection is there and nothing was sent.
+func longest(t *testing.T, l *Lab, meanwhile func()) int {
 	t.Helper()
 	seen, err := l.Router.Capture(CaptureSize{})
 	if err != nil {
@@ -24,10 +25,11 @@ func longest(t *testing.T, l *Lab) int {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	sent := make(chan error, 1)
+	connected, sent := make(chan struct{}), make(chan error, 1)
 	go func() {
 		c, err := l.Client.DialContext(t.Context(), "tcp", ln.Addr().String())
 		if err == nil {
+			<-connected
 			_, err = c.Write(make([]byte, 1<<20))
 			err = errors.Join(err, c.Close())
 		}
@@ -38,6 +40,8 @@ func longest(t *testing.T, l *Lab) int {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	meanwhile()
+	close(connected)
 	if n, err := io.Copy(io.Discard, c); n != 1<<20 || err != nil {
 		t.Fatalf("%d bytes came: %v", n, err)
 	}
@@ -77,27 +81,33 @@ func TestPacketize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := longest(t, l); n <= mtu {
-		t.Fatalf("the longest packet has %d bytes: there is nothing to switch off", n)
+	nothing := func() {}
+	if n := longest(t, l, nothing); n <= mtu {
+		t.Fatalf("the longest packet has %d bytes: there is nothing to cut up", n)
 	}
-	undo, err := l.Packetize()
-	if err != nil {
-		t.Fatal(err)
+	var undo func() error
+	before := func() {
+		if undo, err = l.Packetize(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if n := longest(t, l); n > mtu {
+	if n := longest(t, l, before); n > mtu {
+		t.Errorf("the longest packet of a connection that was there has %d bytes, of an MTU of %d", n, mtu)
+	}
+	if n := longest(t, l, nothing); n > mtu {
 		t.Errorf("the longest packet has %d bytes, of an MTU of %d", n, mtu)
 	}
 	for _, link := range l.links {
 		for _, e := range []*End{link.A, link.B} {
-			if on, err := e.Offloads(); err != nil || len(on) > 0 {
-				t.Errorf("%s: still on: %v, %v", e, on, err)
+			if most, err := e.Segments(); err != nil || most != 1 {
+				t.Errorf("%s takes %d segments as one, want 1: %v", e, most, err)
 			}
 		}
 	}
 	if err := undo(); err != nil {
 		t.Fatal(err)
 	}
-	if n := longest(t, l); n <= mtu {
+	if n := longest(t, l, nothing); n <= mtu {
 		t.Errorf("the longest packet has %d bytes after the undo", n)
 	}
 }
