@@ -144,3 +144,17 @@ func TestOneIn(t *testing.T) {
 		t.Errorf("%s %s %s", oneIn(1), oneIn(.3), oneIn(.0051))
 	}
 }
+
+// The pages of one process are excused by its own heap, not by another's.
+func TestDecides(t *testing.T) {
+	heap := record.Statement{Role: "server", Resource: Heap, Verdict: record.Pass}
+	for _, c := range []struct {
+		role string // whose RssAnon is INCONCLUSIVE
+		want record.Verdict
+	}{{"server", record.Pass}, {"client", record.Inconclusive}} {
+		said := []record.Statement{heap, {Role: c.role, Resource: RSS, Verdict: record.Inconclusive}}
+		if got, told := Decides(said); !told || got.Verdict != c.want {
+			t.Errorf("RssAnon of the %s: %q decides (%v), want %q", c.role, got.Verdict, told, c.want)
+		}
+	}
+}
