@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -33,6 +34,12 @@ func TestBeyond(t *testing.T) {
 		{"a process", func() (func() error, error) {
 			cmd := exec.Command("sleep", "60")
 			err := cmd.Start()
+			for end := time.Now().Add(leftTime); err == nil && time.Now().Before(end); time.Sleep(poll) {
+				// Start returns when the new program is certain; its name comes a little later.
+				if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid)); string(name) == "sleep\n" {
+					break
+				}
+			}
 			return func() error { _ = cmd.Process.Kill(); _ = cmd.Wait(); return nil }, err
 		}, "(sleep)"},
 	} {

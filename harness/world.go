@@ -291,7 +291,7 @@ func (w *World) abort(err error) {
 // awaitEnd is died, once it is known how a process ended that is gone already for who
 // observes it: it loses its sockets and its memory before it can be waited for.
 func (w *World) awaitEnd() (died string) {
-	for end := time.Now().Add(2 * time.Second); died == "" && time.Now().Before(end); died = w.died() {
+	for end := time.Now().Add(10 * time.Second); died == "" && time.Now().Before(end); died = w.died() {
 		time.Sleep(5 * time.Millisecond)
 	}
 	return died

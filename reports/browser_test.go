@@ -43,7 +43,7 @@ func chromium(t testing.TB) context.Context {
 		t.Skip("no chromium on this machine: apt-get install chromium")
 	}
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.ExecPath(path), chromedp.Headless, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
 	}
@@ -280,6 +280,7 @@ func TestScriptAddsComfort(t *testing.T) {
 	var over struct{ X, Y, Width float64 }
 	var label, clock, copied string
 	var rows, sorted int
+	var watched bool
 	s := look(t, browser, modes[0], files["leak"],
 		// A pointer over the first chart: its value there, and the time.
 		into(&over, chromedp.Evaluate[struct{ X, Y, Width float64 }](`(() => {
@@ -294,8 +295,11 @@ func TestScriptAddsComfort(t *testing.T) {
 		into(&rows, chromedp.Evaluate[int](`(() => { const f = [...document.querySelectorAll(".find")].at(-1); f.value = "INCONCLUSIVE"; f.dispatchEvent(new Event("input"));
 			return [...f.nextElementSibling.querySelectorAll("tbody tr")].filter((r) => !r.hidden).length; })()`)),
 		into(&sorted, chromedp.Evaluate[int](`(() => { document.querySelector("table.filter thead button").click(); return document.querySelectorAll("[aria-sort=ascending]").length; })()`)),
+		// The button says so for a moment, and then what it said before.
+		into(&watched, chromedp.Evaluate[bool](`(() => { const b = document.querySelector("button.copy");
+			new MutationObserver(() => { if (b.textContent !== "copy") window.copied = b.textContent; }).observe(b, {childList: true}); return true; })()`)),
 		chromedp.Click(chromedp.CSS("button.copy")), chromedp.WaitVisible(chromedp.CSS("button.copy")),
-		into(&copied, chromedp.Poll[string](`(() => { const t = document.querySelector("button.copy").textContent; return t === "copy" ? null : t; })()`)))
+		into(&copied, chromedp.Poll[string](`window.copied || null`)))
 	if len(s.Problems) > 0 {
 		t.Errorf("problems: %q", s.Problems)
 	}
@@ -305,7 +309,7 @@ func TestScriptAddsComfort(t *testing.T) {
 	if rows != 1 || sorted != 1 {
 		t.Errorf("%d rows are left of the filter, %d columns are sorted", rows, sorted)
 	}
-	if copied == "" {
+	if !watched || copied == "" {
 		t.Error("the copy button says nothing when clicked")
 	}
 }

@@ -214,17 +214,18 @@ func inner() error {
 }
 
 // reap collects children that nobody waits for: processes whose parent died fall
-// to pid 1. One that is seen as a zombie twice, a second apart, has no waiter.
+// to pid 1. One that is a zombie for five seconds has no waiter, not even a slow one.
 func reap() {
-	before := map[int]bool{}
-	for range time.Tick(time.Second) {
-		now := zombies()
-		for pid := range now {
-			if before[pid] {
+	seen := map[int]int{} // in how many looks on end
+	for {
+		now := map[int]int{}
+		for pid := range zombies() {
+			if now[pid] = seen[pid] + 1; now[pid] > 5 {
 				_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // gone already is as good
 			}
 		}
-		before = now
+		seen = now
+		time.Sleep(time.Second) // and no ticker: after a pause two of its ticks are close together
 	}
 }
 

@@ -25,8 +25,8 @@ type Round struct {
 // blame.
 const starving = 0.5
 
-// keeps is the share of its rate that a client keeps beside a fault which is not its own.
-const keeps = 0.8
+// Keeps is the share of its rate that a client keeps beside a fault which is not its own.
+const Keeps = 0.8
 
 // Starved says whether the machine stood still for so long around a fault that what
 // was late then says nothing.
@@ -158,9 +158,9 @@ func findings(r Round, j record.Judgement) []finding {
 	}
 	add(o.Broken != "", record.Dead, "%s", o.Broken)
 	if x := o.Offer; x != nil {
-		add(x.Before < keeps*x.Offered, record.Inconclusive,
+		add(x.Before < Keeps*x.Offered, record.Inconclusive,
 			"another client was offered %.3g MB/s and got %.3g MB/s before the fault already", x.Offered/1e6, x.Before/1e6)
-		add(x.Before >= keeps*x.Offered && x.During < keeps*x.Offered, unless(excused(*x), record.Dead),
+		add(x.Before >= Keeps*x.Offered && x.During < Keeps*x.Offered, unless(excused(*x), record.Dead),
 			"another client was offered %.3g MB/s, got that before %s, which was not for it, and %.3g MB/s beside it", x.Offered/1e6, r.Fault.Name, x.During/1e6)
 	}
 	add(o.Beside != "", unless(starved, record.Dead), "%s", o.Beside)
@@ -245,7 +245,7 @@ func unless(starved bool, v record.Verdict) record.Verdict {
 // excused says whether another client lost no more of its rate than the share of the time
 // that the machine stood still for.
 func excused(x record.Offer) bool {
-	return x.Waited > starving && x.During >= (keeps-x.Waited/x.Over)*x.Offered
+	return x.Waited > starving && x.During >= (Keeps-x.Waited/x.Over)*x.Offered
 }
 
 // lies says whether a difference belies the target's file; options that could not be

@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -26,15 +27,15 @@ func TestStepsAndSize(t *testing.T) {
 			}
 			var steps []string
 			var sent []int // by then
-			step := func(name string) { steps, sent = append(steps, name), append(sent, out.sent) }
+			step := func(name string) { steps, sent = append(steps, name), append(sent, int(out.sent.Load())) }
 			if err := Once(soon(t), dial, Visit{Protocol: p, Address: at[p], Seed: 3, Size: size, Step: step}); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(steps, want) || sent[0] != 0 {
 				t.Errorf("steps %q after %d bytes, want %q", steps, sent, want)
 			}
-			if out.sent < size || out.sent > size+500 {
-				t.Errorf("%d bytes were sent, want %d and the protocol's own", out.sent, size)
+			if got := out.sent.Load(); got < size || got > size+500 {
+				t.Errorf("%d bytes were sent, want %d and the protocol's own", got, size)
 			}
 			if p == TCP && sent[1] != size {
 				t.Errorf("half-closed after %d bytes, want %d", sent[1], size)
@@ -52,11 +53,11 @@ func TestStepsAndSize(t *testing.T) {
 // counted counts what is sent.
 type counted struct {
 	*net.TCPConn
-	sent int
+	sent atomic.Int64 // net/http writes on a goroutine of its own
 }
 
 func (c *counted) Write(p []byte) (int, error) {
 	n, err := c.TCPConn.Write(p)
-	c.sent += n
+	c.sent.Add(int64(n))
 	return n, err
 }

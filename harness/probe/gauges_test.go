@@ -147,6 +147,9 @@ func TestGaugesCostNothing(t *testing.T) {
 		if err := o.Close(); err != nil {
 			t.Error(err)
 		}
+		if !eventually(func() bool { return serving() == 0 }) {
+			t.Errorf("%s: %d connections are served after the observer's end", c.page, serving())
+		}
 	}
 }
 

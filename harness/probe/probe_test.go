@@ -269,12 +269,14 @@ func TestSampleGoroutines(t *testing.T) {
 	if len(peers) != 9 {
 		t.Errorf("%d peers among the labels, want 9: %v", len(peers), peers)
 	}
-	agree(t, s)
+	// Between the two its main may come back from having written its answer.
+	if !eventually(func() bool { return agree(s) == "" || agree(sample(t, o)) == "" }) {
+		t.Error(agree(s))
+	}
 }
 
-// agree checks that the two forms tell the same, goroutine by goroutine.
-func agree(t *testing.T, s record.Sample) {
-	t.Helper()
+// agree is where the two forms differ, goroutine by goroutine.
+func agree(s record.Sample) string {
 	fromStacks, fromProfile := make(map[string]int), make(map[string]int)
 	for _, g := range s.Goroutines {
 		fromStacks[record.Signature(g.Frames, g.Creator.Func)]++
@@ -283,8 +285,9 @@ func agree(t *testing.T, s record.Sample) {
 		fromProfile[g.Signature] += g.Count
 	}
 	if !maps.Equal(fromStacks, fromProfile) {
-		t.Errorf("the forms differ:\nprofile %v\nstacks  %v", fromProfile, fromStacks)
+		return fmt.Sprintf("the forms differ:\nprofile %v\nstacks  %v", fromProfile, fromStacks)
 	}
+	return ""
 }
 
 func BenchmarkPoint(b *testing.B) {

@@ -125,15 +125,15 @@ func (s *site) settle(v *victim, old, seen namespaces, clock time.Time, o *outco
 		switch {
 		case len(left) == 0 && len(late) == 0:
 			return nil
-		case own && o.took > limit && !slices.ContainsFunc(left, isProcess):
+		case own && o.took > s.limit && !slices.ContainsFunc(left, isProcess):
 			o.ginkgos = fmt.Sprintf(" %s while compiling: go ended after %.1f s; files: %q", v.signal, o.took.Seconds(), left)
 			o.took = 0
 			return nil
 		case len(left) == 0:
 			return append(late, fmt.Sprintf("(all of it was gone after %.1f s)", o.took.Seconds()))
-		case o.took > limit && late == nil:
+		case o.took > s.limit && late == nil:
 			late = left
-		case o.took > 2*limit && !slices.ContainsFunc(left, isProcess), o.took > 20*limit:
+		case o.took > 2*s.limit && !slices.ContainsFunc(left, isProcess), o.took > 20*s.limit:
 			return late
 		}
 		time.Sleep(poll)

@@ -58,6 +58,7 @@ type site struct {
 	ginkgo   string
 	user     *syscall.Credential // nil: who runs the test
 	env      []string
+	limit    time.Duration // something that is gone by then was late, or not even that
 }
 
 // command is a command of the site's user, in dir below the checkout.

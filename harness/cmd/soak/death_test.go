@@ -39,12 +39,14 @@ func TestTargetDies(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	guard := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() }) // what it started dies with it
+	guard := time.AfterFunc(9*time.Minute, func() { _ = cmd.Process.Kill() }) // it may have to compile first; what it started dies with it
 	defer guard.Stop()
 	var said []string
+	judged := false
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		said = append(said, lines.Text())
 		if strings.HasPrefix(lines.Text(), "cycle   1 ") {
+			judged = true
 			pid, err := serverBelow(cmd.Process.Pid)
 			if err == nil {
 				err = unix.Kill(pid, unix.SIGKILL)
@@ -61,6 +63,9 @@ func TestTargetDies(t *testing.T) {
 		t.Errorf("the soak ends with %v, want status 1", err)
 	}
 	text := strings.Join(said, "\n")
+	if !judged {
+		t.Fatalf("no cycle was judged, nobody was killed:\n%s", text)
+	}
 	if !strings.Contains(text, "\nDEAD: the server ended by itself: ") || !strings.HasPrefix(said[len(said)-1], "verdict=DEAD exit=1 ") {
 		t.Errorf("nothing says clearly that the server died:\n%s", text)
 	}
