@@ -44,6 +44,7 @@ func TestCaptureKeepsTheLastPackets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	sees(t, c, 24)
 	var out bytes.Buffer
 	kept, before, err := c.Write(&out)
 	if err != nil || kept != 16 || before < 8 {
@@ -78,6 +79,22 @@ func TestCaptureKeepsTheLastPackets(t *testing.T) {
 	}
 }
 
+// sees waits until the capture has read so many packets: it does so in its own time.
+func sees(t *testing.T, c *Capture, packets int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		seen := c.seen
+		c.mu.Unlock()
+		if seen >= packets {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d packets were seen, want %d", seen, packets)
+		}
+	}
+}
+
 // A packet's time is when it came, however late it is read.
 func TestCaptureKeepsTheKernelsTime(t *testing.T) {
 	l := build(t, Direct)
@@ -85,28 +102,21 @@ func TestCaptureKeepsTheKernelsTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The kernel begins to note times a moment after it was asked to (net_enable_timestamp).
+	ping(t, end(t, l, AtClient), 9)
+	sees(t, c, 9)
 	begin := time.Now()
 	c.mu.Lock() // the reader waits
+	first := c.seen
 	serve(t, l.Server, l.ClientSide)
 	dial(t, l.Client, netip.AddrPortFrom(l.ClientSide, 7000).String())
 	end := time.Now()
 	c.mu.Unlock()
-	for range 100 {
-		c.mu.Lock()
-		seen := c.seen
-		c.mu.Unlock()
-		if seen >= 3 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	sees(t, c, first+3) // of a handshake
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if c.seen < 3 {
-		t.Fatalf("%d packets of a handshake were seen", c.seen)
-	}
-	for _, p := range c.ring[:min(c.seen, len(c.ring))] {
+	for _, p := range c.ring[first:c.seen] {
 		if p.at.Before(begin.Add(-time.Millisecond)) || p.at.After(end) {
 			t.Errorf("a packet's time is %v, not between %v and %v", p.at, begin, end)
 		}

@@ -167,8 +167,9 @@ func TestHardNATGivesPortsAtRandom(t *testing.T) {
 	const dials = 8
 	for _, c := range []struct {
 		topology Topology
-		kept     int // connections that keep their own port
-	}{{BehindNAT, dials}, {HardNAT, 0}} {
+		least    int // connections that keep their own port
+		most     int
+	}{{BehindNAT, dials, dials}, {HardNAT, 0, 1}} { // one of 64512 ports is one's own
 		l := build(t, c.topology)
 		address := serve(t, l.Server, l.ClientSide)
 		kept := 0
@@ -178,8 +179,8 @@ func TestHardNATGivesPortsAtRandom(t *testing.T) {
 				kept++
 			}
 		}
-		if kept != c.kept {
-			t.Errorf("%s: %d of %d connections keep their port, want %d", l.Name, kept, dials, c.kept)
+		if kept < c.least || kept > c.most {
+			t.Errorf("%s: %d of %d connections keep their port, want %d to %d", l.Name, kept, dials, c.least, c.most)
 		}
 	}
 }
@@ -288,6 +289,17 @@ func open(t *testing.T, dir string) int {
 	return len(entries)
 }
 
+// beyond is how many descriptors more than before this process has, and keeps: it opens
+// some itself now and then, for a moment.
+func beyond(t *testing.T, before int) (left int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if left = open(t, "/proc/self/fd") - before; left <= 0 || time.Now().After(end) {
+			return left
+		}
+	}
+}
+
 func TestLabLeavesNothing(t *testing.T) {
 	once := func() {
 		l, err := BehindNAT()
@@ -303,11 +315,11 @@ func TestLabLeavesNothing(t *testing.T) {
 	for range 10 {
 		once()
 	}
-	if now := open(t, "/proc/self/fd"); now > fds {
-		t.Errorf("10 labs leave %d file descriptors", now-fds)
+	if left := beyond(t, fds); left > 0 {
+		t.Errorf("10 labs leave %d file descriptors", left)
 	}
 	// Threads end a moment after their hosts.
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(10 * time.Second)
 	for open(t, "/proc/self/task") > 25 {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d threads are left", open(t, "/proc/self/task"))
@@ -323,7 +335,7 @@ func TestProcessRunsOnItsHostAndDiesWithIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for tail := p.Tail(1); len(tail) == 0 || tail[0] != "end"; tail = p.Tail(1) {
 		if time.Now().After(deadline) {
 			t.Fatal("no output")
@@ -366,7 +378,7 @@ func TestStraysDieWithTheLab(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	running := func(pid string) bool {
 		name, err := os.ReadFile("/proc/" + pid + "/comm")
 		return err == nil && strings.TrimSpace(string(name)) == "sleep"
@@ -388,7 +400,7 @@ func TestStraysDieWithTheLab(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(3 * time.Second); running(pid); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); running(pid); time.Sleep(5 * time.Millisecond) {
 		if state, err := os.ReadFile("/proc/" + pid + "/stat"); err == nil && strings.Contains(string(state), ") Z ") {
 			break // dead, and to be reaped
 		}

@@ -73,16 +73,26 @@ func (e *End) ping(ctx context.Context, n int, pause time.Duration) (Echoes, err
 
 	got := Echoes{Sent: n}
 	seen, latest := make([]int, n), -1
+	silent := 0 // deadlines on end
 	buf := make([]byte, 1500)
 	for len(got.Times) < n {
 		size, _, err := conn.ReadFrom(buf)
 		now := time.Since(begin)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			break // what has not come by now is lost
+			// What has not come by now is lost; but a deadline hides what waits to be read, from
+			// a reader that is late.
+			if silent++; silent == 3 || ctx.Err() != nil {
+				break
+			}
+			err = conn.SetReadDeadline(time.Now().Add(silence / 50))
+			if err == nil {
+				continue
+			}
 		}
 		if err != nil {
 			return got, errors.Join(err, <-failed)
 		}
+		silent = 0
 		m, err := icmp.ParseMessage(e.Host.family.ping.protocol, buf[:size])
 		if err != nil {
 			return got, errors.Join(err, <-failed)

@@ -46,9 +46,12 @@ func TestDelayIsWhatWasAsked(t *testing.T) {
 		var got []time.Duration
 		for range 20 {
 			got = ping(t, e, 9).Times
-			if float64(got[0]) <= 1.1*float64(want)+2e6 {
+			if len(got) > 0 && float64(got[0]) <= 1.1*float64(want)+2e6 {
 				break
 			}
+		}
+		if len(got) == 0 {
+			t.Fatalf("no ping comes back over %v and %v", step.there, step.back)
 		}
 		if shortest := got[0]; shortest < want || float64(shortest) > 1.1*float64(want)+2e6 {
 			t.Errorf("shortest round trip is %v, want %v: %v", shortest, want, got)
@@ -183,9 +186,13 @@ func TestRateIsWhatWasAsked(t *testing.T) {
 		}
 	}
 	shape(t, e, Quality{})
-	if got := pour(t, e, 200*time.Millisecond); got < 100e6 {
-		t.Errorf("after the limit was taken away %.3g MB/s pass", got/1e6)
+	var most float64
+	for range 20 {
+		if most = max(most, pour(t, e, 200*time.Millisecond)); most >= 100e6 {
+			return
+		}
 	}
+	t.Errorf("after the limit was taken away %.3g MB/s pass", most/1e6)
 }
 
 // datagrams sends n numbered packets from the end, pause apart, and returns the
@@ -200,7 +207,10 @@ func datagrams(t *testing.T, from *End, n int, pause time.Duration) (numbers []i
 	defer c.Close()
 	sent := make([]time.Time, n)
 	var mu sync.Mutex
-	go func() {
+	over := make(chan struct{}) // all were sent, and what has not come a second later is lost
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() {
 		next := time.Now()
 		for i := range n {
 			mu.Lock()
@@ -212,14 +222,24 @@ func datagrams(t *testing.T, from *End, n int, pause time.Duration) (numbers []i
 			next = next.Add(pause)
 			time.Sleep(time.Until(next))
 		}
-		// What has not come by then is lost.
-		if err := sink.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-			t.Error(err)
-		}
-	}()
+		time.AfterFunc(time.Second, func() { close(over) })
+	})
 	buf := make([]byte, 16)
 	for len(numbers) < n {
-		if _, _, err := sink.ReadFrom(buf); err != nil {
+		// A deadline that is over hides what waits to be read: only one that was set after
+		// the last came says that none does.
+		last := false
+		select {
+		case <-over:
+			last = true
+		default:
+		}
+		if err := sink.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := sink.ReadFrom(buf); errors.Is(err, os.ErrDeadlineExceeded) && !last {
+			continue
+		} else if err != nil {
 			return numbers, took
 		}
 		i := int(binary.BigEndian.Uint32(buf))
@@ -316,7 +336,7 @@ func TestQualityChangesWhileTrafficRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan error, 1)
@@ -391,8 +411,8 @@ func TestShapingLeavesNothing(t *testing.T) {
 	for range 3 {
 		once()
 	}
-	if now := open(t, "/proc/self/fd"); now > fds {
-		t.Errorf("3 labs with delay lines leave %d file descriptors", now-fds)
+	if left := beyond(t, fds); left > 0 {
+		t.Errorf("3 labs with delay lines leave %d file descriptors", left)
 	}
 }
 
@@ -415,8 +435,8 @@ func TestShapeRefusesByName(t *testing.T) {
 	if noNetem.Load() && (err == nil || !strings.Contains(err.Error(), "cannot duplicate packets without netem")) {
 		t.Errorf("error is %v", err)
 	}
-	if took := ping(t, e, 9).Times[0]; err != nil && took > 10*time.Millisecond {
-		t.Errorf("after a refusal the cable is not perfect: %v", took)
+	if rules, failed := e.Peer.Host.counters("raw", "PREROUTING"); err != nil && (failed != nil || len(rules) > 0 || e.Quality() != Quality{}) {
+		t.Errorf("after a refusal the cable is %s, its other end has %d rules (%v)", e.Quality(), len(rules), failed)
 	}
 }
 

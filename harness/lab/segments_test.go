@@ -48,6 +48,7 @@ func longest(t *testing.T, l *Lab, meanwhile func()) int {
 	if err := <-sent; err != nil {
 		t.Fatal(err)
 	}
+	sees(t, seen, 8) // a handshake, by two cables, and some of what was sent
 	var out bytes.Buffer
 	_, _, err = seen.Write(&out)
 	if err := errors.Join(err, seen.Close()); err != nil {
