@@ -110,13 +110,14 @@ func TestFlapTakesTheCableOut(t *testing.T) {
 	l := build(t, lab.Direct)
 	client, server := connect(t, l)
 	arrived := make(chan bool, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	end, err := l.End(lab.AtClient)
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() {
+		defer cancel()
 		down := eventually(func() bool { up, _, err := end.State(); return err == nil && !up })
 		arrived <- down && !passes(t, client, server, 200*time.Millisecond)
 	}()

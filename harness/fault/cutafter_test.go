@@ -166,7 +166,7 @@ func TestCutAfterCutsTheOthers(t *testing.T) {
 			if !eventually(func() bool { return passed() >= many }) {
 				t.Fatal("no bytes come back before the fault")
 			}
-			heal, witness := inject(t, CutAfter{Packets: 5000, Way: way}, l)
+			heal, witness := inject(t, CutAfter{Packets: 1000, Way: way}, l)
 			expect(t, witness, true)
 			if !eventually(slow.silent.Load) {
 				t.Error("bytes still come back on a connection of few packets")

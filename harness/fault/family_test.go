@@ -53,7 +53,7 @@ func TestAddressIsNotLostOverIPv6(t *testing.T) {
 	l := build(t, lab.BehindNAT6)
 	client, server := connect(t, l)
 	_, _, err := LoseAddress{At: lab.AtClient}.Inject(t.Context(), l)
-	if !errors.Is(err, errors.ErrUnsupported) || !passes(t, client, server, time.Second) || !passes(t, server, client, time.Second) {
+	if !errors.Is(err, errors.ErrUnsupported) || !passes(t, client, server, patience(true)) || !passes(t, server, client, patience(true)) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -89,6 +90,26 @@ func passes(t *testing.T, from, to net.Conn, within time.Duration) bool {
 	}
 	_, err := to.Read(make([]byte, 1))
 	return err == nil
+}
+
+// patience is how long a byte is waited for: if it is to pass, for as long as a slow machine
+// may need.
+func patience(passes bool) time.Duration {
+	if passes {
+		return 10 * time.Second
+	}
+	return 300 * time.Millisecond
+}
+
+// drain throws away what comes on a connection, so that its peer can go on sending; the
+// function that it returns closes it.
+func drain(c net.Conn) (closed func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(io.Discard, c)
+	}()
+	return func() { _ = c.Close(); <-done }
 }
 
 func inject(t *testing.T, f Fault, l *lab.Lab) (Heal, Witness) {

@@ -55,7 +55,7 @@ func (h Blackhole) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, erro
 				return nil, err
 			}
 		}
-		return b.witness("dropped"), ask(ctx, on)
+		return b.witness("dropped"), ask(ctx, on, b)
 	})
 }
 
@@ -70,8 +70,8 @@ func (MTUBlackhole) Describe() record.Fault {
 	return record.Fault{Name: "MTU black hole", Place: "router", Class: record.Silent}
 }
 
-// Inject implements Fault. It returns when the first packet was dropped. From its second
-// look on the Witness asks of each connection that was there: one that has sent nothing
+// Inject implements Fault. It returns when the first packet was dropped and noted. From its
+// second look on the Witness asks of each connection that was there: one that has sent nothing
 // large since did not meet the fault, and lives rightly.
 func (MTUBlackhole) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error) {
 	return onRouter(on, "MTU black hole", func(router *lab.NAT, b *barrier) (Witness, error) {
@@ -110,7 +110,13 @@ func (MTUBlackhole) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, err
 			}
 			return saw, unmet == 0, nil
 		}
-		return witness, b.met(ctx, 5*time.Second, "nobody has sent a large packet for 5 s: it needs data in flight")
+		// One that is noted is dropped, but not the other way round: a connection that is full
+		// of what was dropped first sends no more for a while, and its mark would be missing.
+		noted := func(context.Context) (string, bool, error) {
+			_, hits, err := router.Marked("mangle", "FORWARD", b.mark)
+			return "", hits > 0, err
+		}
+		return witness, until(ctx, noted, 5*time.Second, "nobody has sent a large packet for 5 s: it needs data in flight")
 	})
 }
 
@@ -150,13 +156,26 @@ func onRouter(on *lab.Lab, name string, put func(*lab.NAT, *barrier) (Witness, e
 }
 
 // ask sends a packet each way between client and server, for a barrier to meet: SYN,
-// and the RST of a port that nobody listens on. That it gets no answer is the point.
-func ask(ctx context.Context, on *lab.Lab) error {
-	once, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-	defer cancel()
-	conn, err := on.Client.DialContext(once, "tcp", netip.AddrPortFrom(on.ClientSide, discard).String())
-	if err == nil {
-		return conn.Close()
+// and the RST of a port that nobody listens on. That it gets no answer is the point. On a
+// busy machine a dial may be over before it has sent anything, so there are a few; whether
+// a packet was met is for the Witness to say.
+func ask(ctx context.Context, on *lab.Lab, b *barrier) error {
+	dial := func() error {
+		once, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		conn, err := on.Client.DialContext(once, "tcp", netip.AddrPortFrom(on.ClientSide, discard).String())
+		if err == nil {
+			return conn.Close()
+		}
+		return ctx.Err() // ours, not the dialler's
 	}
-	return ctx.Err() // ours, not the dialler's
+	for range tries {
+		if err := dial(); err != nil {
+			return err
+		}
+		if hits, _, err := b.hits(); err != nil || hits > 0 {
+			return err
+		}
+	}
+	return nil
 }

@@ -15,11 +15,11 @@ func TestBlackhole(t *testing.T) {
 			client, server := connect(t, l)
 			heal, witness := inject(t, Blackhole{Way: way}, l)
 			expect(t, witness, true)
-			if got := passes(t, client, server, 300*time.Millisecond); got != (way == FromServer) {
-				t.Errorf("a byte passes to the server: %v", got)
+			if want := way == FromServer; passes(t, client, server, patience(want)) != want {
+				t.Errorf("a byte passes to the server: %v", !want)
 			}
-			if got := passes(t, server, client, 300*time.Millisecond); got != (way == ToServer) {
-				t.Errorf("a byte passes from the server: %v", got)
+			if want := way == ToServer; passes(t, server, client, patience(want)) != want {
+				t.Errorf("a byte passes from the server: %v", !want)
 			}
 			healTwice(t, heal)
 			expect(t, witness, false)
@@ -33,16 +33,17 @@ func TestBlackhole(t *testing.T) {
 func TestMTUBlackhole(t *testing.T) {
 	l := build(t, lab.BehindNAT)
 	client, server := connect(t, l)
-	if err := client.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	defer drain(server)()
 	sending := make(chan struct{})
-	go func() { // until the send buffer is full
+	go func() { // until its time is over
 		defer close(sending)
 		_ = eventually(func() bool { _, err := client.Write(make([]byte, 4<<10)); return err != nil })
 	}()
 	heal, witness := inject(t, MTUBlackhole{}, l)
 	expect(t, witness, true)
+	if err := client.SetWriteDeadline(time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	<-sending
 	if !passes(t, server, client, 5*time.Second) {
 		t.Error("a small packet does not pass")
@@ -65,7 +66,8 @@ func TestMTUBlackhole(t *testing.T) {
 // witnessed for it, from the second look on.
 func TestMTUBlackholeMissesTheIdle(t *testing.T) {
 	l := build(t, lab.BehindNAT)
-	busy, _ := connect(t, l)
+	busy, far := connect(t, l)
+	defer drain(far)()
 	idle, _ := connect(t, l)
 	sending := make(chan struct{})
 	go func() {

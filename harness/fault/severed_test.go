@@ -2,7 +2,6 @@ package fault
 
 import (
 	"testing"
-	"time"
 
 	"github.com/halfopen/halfopen/harness/lab"
 )
@@ -27,12 +26,12 @@ func TestSevered(t *testing.T) {
 				if at == lab.AtServer {
 					near, far = server, client
 				}
-				if passes(t, near, far, 300*time.Millisecond) {
+				if passes(t, near, far, patience(false)) {
 					t.Error("a byte gets out")
 				}
 				// Without a route one still hears.
-				if got := passes(t, far, near, 300*time.Millisecond); got != (name == "route") {
-					t.Errorf("a byte gets in: %v", got)
+				if want := name == "route"; passes(t, far, near, patience(want)) != want {
+					t.Errorf("a byte gets in: %v", !want)
 				}
 				if name == "moves" {
 					near, far = connect(t, l) // from its new address
@@ -40,7 +39,7 @@ func TestSevered(t *testing.T) {
 				expect(t, witness, true)
 				healTwice(t, heal)
 				expect(t, witness, false)
-				if name == "moves" && !(passes(t, near, far, time.Second) && passes(t, far, near, time.Second)) {
+				if name == "moves" && !(passes(t, near, far, patience(true)) && passes(t, far, near, patience(true))) {
 					t.Error("what was connected from the new address is lost by the heal")
 				}
 				// The router's masquerading may have forgotten the old ones.
