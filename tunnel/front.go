@@ -129,16 +129,12 @@ func (f *front) late() error {
 }
 
 // await reads until a whole head is held. It holds no buffer before the first
-// byte.
+// byte. The deadline is the caller's: one set here could come after the one that
+// wakes us to leave.
 func (f *front) await(raw syscall.RawConn) error {
 	for {
 		if whole, err := f.whole(time.Now()); whole || err != nil {
 			return err
-		}
-		if at := f.deadline(); !at.IsZero() {
-			if err := f.conn.SetReadDeadline(at); err != nil {
-				return err
-			}
 		}
 		room := maxHead
 		if f.held != nil {

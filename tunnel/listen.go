@@ -60,19 +60,23 @@ func acceptLoop(ctx context.Context, ln *net.TCPListener, log *slog.Logger, m *m
 	}
 }
 
-// guard sets the deadline of a handshake, TLS or HTTP; Off is none. When ctx ends
-// before release is called, the deadline is now.
-func guard(ctx context.Context, conn *net.TCPConn, d time.Duration) (release func() bool, err error) {
-	var at time.Time
-	if d != Off {
-		at = time.Now().Add(d)
-	}
-	if err := conn.SetDeadline(at); err != nil {
+// guard sets the deadline of a handshake, TLS or HTTP. When ctx ends before release
+// is called, the deadline is now, and nobody may set another meanwhile. After release
+// it is whoever's comes next: release waits for an end that is being told.
+func guard(ctx context.Context, conn deadlines, d time.Duration) (release func(), err error) {
+	if err := conn.SetDeadline(time.Now().Add(d)); err != nil {
 		return nil, fmt.Errorf("set handshake deadline: %w", err)
 	}
-	return context.AfterFunc(ctx, func() {
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
 		_ = conn.SetDeadline(past) // fails only on a closed connection, on which nobody blocks
-	}), nil
+	})
+	return func() {
+		if !stop() {
+			<-told
+		}
+	}, nil
 }
 
 // abort makes the coming Close a RST: the peer learns that the bytes it got are

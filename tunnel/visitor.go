@@ -125,7 +125,7 @@ func (s *Server) await(f *front, first bool) error {
 	if err != nil {
 		return fmt.Errorf("await request: %w", err)
 	}
-	release, err := guard(s.serving, f.conn, Off)
+	release, err := guard(s.serving, f.conn, f.patient)
 	if err != nil {
 		return err
 	}
