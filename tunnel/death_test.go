@@ -102,6 +102,11 @@ func (w *world) visitAll(n int) []*net.TCPConn {
 // without.
 func wantAllEnded(t *testing.T, visitors []*net.TCPConn) {
 	t.Helper()
+	for _, conn := range visitors {
+		if err := conn.SetDeadline(time.Now().Add(hung)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i, conn := range visitors {
 		_, err := io.Copy(io.Discard, conn)
 		if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
@@ -132,42 +137,23 @@ func TestSessionDeathEndsEverything(t *testing.T) {
 	}
 }
 
+// Silence on the path: both ends notice by themselves. When exactly, and that a
+// healthy session goes on, TestHeartbeatClock knows.
 func TestHeartbeat(t *testing.T) {
-	const deadline = time.Second // longer than a busy machine stands still
 	w := newWorld(t, func(c *ServerConfig) {
-		c.Heartbeat, c.HeartbeatDeadline = 100*time.Millisecond, deadline
-		c.Handshake = deadline // not to be felt after the handshake
+		c.Heartbeat, c.HeartbeatDeadline = 100*time.Millisecond, 5*time.Second // longer than a busy machine stands still
 	})
 	h := newHolder(t)
 	r := newRelay(t, w.server.Addr())
 	c := w.client(h.address, func(c *ClientConfig) { c.Server = r.address })
 	visitors := w.visitAll(2)
-	var origins []*net.TCPConn
 	for range visitors {
-		origins = append(origins, take(t, h.in))
+		take(t, h.in)
 	}
-	// Idle and healthy for several deadlines: nothing ends.
-	time.Sleep(3 * deadline)
-	if w.log.has("msg=logout") || c.log.has("msg=logout") || w.streams() != len(visitors) {
-		t.Fatalf("a healthy idle session ended:\n%s", w.log.text.String())
-	}
-	const morning = "HTTP/1.1 101 Good Morning\r\n\r\n" // an answer, where one is due
-	for _, conn := range origins {
-		say(t, conn, morning)
-	}
-	for _, conn := range visitors {
-		hear(t, conn, morning)
-		say(t, conn, "good morning")
-	}
-	cut := time.Now()
 	r.silence(true)
 	wantAllEnded(t, visitors)
 	for range visitors {
 		take(t, h.out)
-	}
-	took := time.Since(cut)
-	if earliest := deadline - 110*time.Millisecond; took < earliest || took > 3*deadline {
-		t.Errorf("dead after %v, want %v to %v", took, earliest, 3*deadline)
 	}
 	eventually(t, "logged as the heartbeat's find, at both ends", func() bool {
 		return w.log.has("detector=heartbeat") && c.log.has("detector=heartbeat")
@@ -214,32 +200,24 @@ func TestFlushDeadline(t *testing.T) {
 	eventually(t, "logged as the flush deadline's find", func() bool { return w.log.has("detector=flush") })
 }
 
-// Two directions must not be held for ever when one has ended.
+// Two directions must not be held for ever when one has ended. What moves the bound,
+// TestHalfCloseClock knows.
 func TestHalfCloseBound(t *testing.T) {
-	const bound = time.Second // longer than a busy machine stands still between two words
+	const bound = time.Second
 	w := newWorld(t, func(c *ServerConfig) { c.HalfClose = bound })
 	h := newHolder(t)
 	w.client(h.address, nil)
 	visitor := w.visitTCP()
 	say(t, visitor, "x")
 	conn := take(t, h.in)
-	// The origin ends; the visitor goes on and on, and then falls silent.
+	silent := time.Now()
 	if err := conn.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	hear(t, visitor, "")
-	for range 30 {
-		time.Sleep(bound / 20)
-		say(t, visitor, "still here")
-	}
-	if w.streams() != 1 {
-		t.Fatal("a half-closed stream ended though it was not silent")
-	}
-	silent := time.Now()
 	if err := take(t, h.out); err == nil {
 		t.Error("the origin saw an orderly end")
 	}
-	if took := time.Since(silent); took < bound-50*time.Millisecond || took > 4*bound {
+	if took := time.Since(silent); took < bound {
 		t.Errorf("reset after %v of silence, want %v", took, bound)
 	}
 	wantAllEnded(t, []*net.TCPConn{visitor})

@@ -156,7 +156,8 @@ func TestClientCertificates(t *testing.T) {
 // and keeps nobody else waiting.
 func TestWrongTokenManyTimes(t *testing.T) {
 	w := newWorld(t, nil)
-	w.client(origin(t, echo), nil)
+	c := w.client(origin(t, echo), nil)
+	eventually(t, "the client's flusher runs", func() bool { return c.session(0).rtt.Load() > 0 })
 	goroutines := runtime.NumGoroutine()
 	auth := wire.Append(nil, wire.Auth, 0, wire.Login{Name: "a.test", Port: uint16(w.port), Token: "guess"}.Append(nil))
 	var guessing sync.WaitGroup
