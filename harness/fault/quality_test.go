@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -80,12 +81,77 @@ func TestQualityNotAsAsked(t *testing.T) {
 		m    measured
 		want string // the part that is not as asked
 	}{{good, ""}, {late, "45ms of 40ms"}, {ordered, "0 of 40"}, {slow, "8.9 of 10 Mbit/s"}, {measured{}, "0s of 40ms"}} {
-		saw, bit, err := Quality{Is: is}.look(ends, c.m)
+		saw, bit, err := Quality{Is: is}.look(t.Context(), ends, &c.m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if bit != (c.want == "") || !strings.Contains(saw, c.want) || bit == strings.Contains(saw, "not as asked") {
 			t.Errorf("witness says %v: %q, want %q not as asked", bit, saw, c.want)
+		}
+	}
+}
+
+// A cable that is outside the interval is asked again: by chance it was, or it loses twice
+// what it should.
+func TestLossIsAskedAgain(t *testing.T) {
+	for share, want := range map[float64]bool{0.05: true, 0.1: false} {
+		t.Run(fmt.Sprint(share), func(t *testing.T) {
+			l := build(t, lab.Direct)
+			e, err := l.End(lab.AtServer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ends := []*lab.End{e, e.Peer}
+			if err := e.Link.Shape(lab.Quality{Loss: share}); err != nil {
+				t.Fatal(err)
+			}
+			q := Quality{Is: lab.Quality{Loss: 0.05}}
+			if _, err := q.ping(t.Context(), ends, 1000); err != nil {
+				t.Fatal(err)
+			}
+			before, err := e.Tally()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := measured{from: []lab.Tally{{Lost: before.Lost}, {}}} // as if none of them were lost
+			counts, err := q.losses(t.Context(), ends, &m, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, fits := q.fits(counts[0]); fits {
+				t.Fatalf("%+v fits", counts[0])
+			}
+			if counts, err = q.losses(t.Context(), ends, &m, asks-1); err != nil {
+				t.Fatal(err)
+			}
+			_, _, there := q.fits(counts[0])
+			_, _, back := q.fits(counts[1])
+			if got := there && back; got != want || counts[0].Packets >= before.Packets+1600 {
+				t.Errorf("%+v of fresh packets fit: %v, want %v", counts, got, want)
+			}
+		})
+	}
+}
+
+func TestMeasurementsOfABusyMachine(t *testing.T) {
+	const ms = time.Millisecond
+	late := lab.Echoes{Times: []time.Duration{41 * ms, 60 * ms, 70 * ms}}
+	for is, want := range map[lab.Quality]time.Duration{
+		{Delay: 20 * ms}:                 41 * ms,
+		{Delay: 20 * ms, Loss: 0.1}:      41 * ms,
+		{Delay: 20 * ms, Jitter: 5 * ms}: 60 * ms,
+		{Delay: 20 * ms, Reorder: 0.1}:   60 * ms,
+	} {
+		if got := (Quality{Is: is}).trip(late); got != want {
+			t.Errorf("%s: round trip %v, want %v", is, got, want)
+		}
+	}
+	if got := (Quality{Is: lab.Quality{Delay: 20 * ms}}).trip(lab.Echoes{}); got != 0 {
+		t.Errorf("no answers took %v", got)
+	}
+	for _, c := range []struct{ got, want float64 }{{12, 9.8}, {9, 9.8}} {
+		if got := nearest([]float64{c.got, 9.8, 30}, 10); got != c.want {
+			t.Errorf("of %v, 9.8 and 30 the nearest to 10 is %v", c.got, got)
 		}
 	}
 }
