@@ -87,8 +87,10 @@ func TestQueuedOut(t *testing.T) {
 	w := newWorld(t, func(c *ServerConfig) { c.MaxQueued = 1 })
 	c := w.rawLogin(wire.Login{Name: "a.test", Port: uint16(w.port), Token: secret})
 	_ = c.tcp.SetReadBuffer(256 << 10)
+	lasting(t, c.tcp)
 	for range visitors {
 		conn := w.visitTCP()
+		lasting(t, conn)
 		go func() { _, _ = conn.Write(make([]byte, each)) }() // ends with the test's connections
 	}
 	highest, last, still := 0, 0, time.Now()

@@ -243,17 +243,16 @@ func TestSiblingsAreNotAskedWithoutHeartbeat(t *testing.T) {
 	}
 }
 
-// A server that forgets the login (here: it dies) gets a new one as a whole.
+// A server that has forgotten the login gets a new one as a whole.
 func TestLoginAnewAsAWhole(t *testing.T) {
 	w := newWorld(t, nil)
 	h := newHolder(t)
-	r := newRelay(t, w.server.Addr())
-	c, l := w.four(h.address, func(c *ClientConfig) { c.Server = r.address })
+	c, l := w.four(h.address, nil)
 	visitors := w.visitAll(4)
 	for range visitors {
 		take(t, h.in)
 	}
-	r.crash()
+	l.end(cause{byKernel, net.ErrClosed})
 	wantAllEnded(t, visitors)
 	for range visitors {
 		take(t, h.out)

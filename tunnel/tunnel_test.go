@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // httpOrigin answers with what it was asked.
@@ -123,6 +124,15 @@ func TestOriginHalfCloses(t *testing.T) {
 	}
 }
 
+// lasting is for a connection that moves much, or waits long: it has a deadline all the
+// same, for what does not come to an end.
+func lasting(t *testing.T, conn *net.TCPConn) {
+	t.Helper()
+	if err := conn.SetDeadline(time.Now().Add(hung)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Twenty visitors at once, both directions at once, every byte checked.
 func TestManyBothWays(t *testing.T) {
 	w := newWorld(t, nil)
@@ -130,6 +140,7 @@ func TestManyBothWays(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		conn := w.visitTCP()
+		lasting(t, conn)
 		sent := make([]byte, 700_000)
 		random := rand.NewChaCha8([32]byte{byte(i)})
 		_, _ = random.Read(sent) // never fails
