@@ -80,11 +80,12 @@ func (s *session) replaced() bool {
 	return s.retired
 }
 
-// drain is drainLocked, after GOAWAY if the whole process leaves.
+// drain is drainLocked, after GOAWAY if the whole process leaves. Who is drained already
+// is told nothing more: its peer may be about to close, and what comes then is a RST.
 func (s *session) drain(leave bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cause != nil {
+	if s.away || s.cause != nil {
 		return
 	}
 	if leave {

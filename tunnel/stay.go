@@ -83,7 +83,7 @@ var errReplaced = errors.New("the session was replaced")
 // session lives, or the server no longer knows the login, or denies it.
 func (l *stay) lost(err error) bool {
 	l.mu.Lock()
-	alone := true
+	alone := len(l.old) == 0
 	for _, s := range l.slots {
 		alone = alone && s == nil
 	}
@@ -115,9 +115,12 @@ func (l *stay) session(slot uint8) (joined bool, err error) {
 	s.metrics = l.c.metrics
 	s.successor = func() { l.tend(slot) }
 	l.enter(s, welcome)
+	if l.c.leaving.Load() {
+		s.drain(true) // Drain may have told those of before
+	}
 	why := s.run(l.ctx)
 	l.c.metrics.ended(why)
-	l.leave(s)
+	succeeded := l.leave(s)
 	wear(labels(roleClient, "connect", l.c.cfg.Server))
 	if !why.orderly() {
 		abort(conn)
@@ -125,8 +128,8 @@ func (l *stay) session(slot uint8) (joined bool, err error) {
 	l.c.log.Info("logout", "session", s.id, "after", time.Since(s.born).Round(time.Millisecond),
 		"detector", why.detector, "reason", why.err)
 	if s.replaced() {
-		if !why.orderly() {
-			l.lost(why) // who did not live to see its successor: that has no login to join
+		if succeeded || !why.orderly() || l.c.leaving.Load() {
+			l.lost(why) // who did not live to see its successor: that has no login to join, or need not
 		}
 		return true, errReplaced
 	}
@@ -158,11 +161,12 @@ func (l *stay) enter(s *session, welcome wire.Welcome) {
 	}
 }
 
-// leave takes a session that has ended out of its slot. The others are asked at
-// once whether they live.
-func (l *stay) leave(s *session) {
+// leave takes a session that has ended out of its slot, if no successor has taken that.
+// The others are asked at once whether they live.
+func (l *stay) leave(s *session) (succeeded bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	succeeded = l.old[s]
 	delete(l.old, s)
 	if l.slots[s.slot] == s {
 		l.slots[s.slot] = nil
@@ -172,6 +176,7 @@ func (l *stay) leave(s *session) {
 			sibling.probe()
 		}
 	}
+	return succeeded
 }
 
 // whole says whether there is a session in every slot.
