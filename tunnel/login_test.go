@@ -131,7 +131,7 @@ func TestRefusedForGood(t *testing.T) {
 // Whoever never finishes its handshake is dropped: without a byte, in the middle
 // of TLS, after TLS, with garbage; and an HTTP visitor in the middle of a head.
 func TestUnfinishedHandshakes(t *testing.T) {
-	const limit = time.Second // a busy machine takes its time for TLS
+	const limit = 5 * time.Second // longer than a busy machine stands still in a handshake
 	w := newWorld(t, func(c *ServerConfig) { c.Handshake = limit })
 	start := time.Now()
 	tcp := map[string]net.Conn{}
@@ -153,6 +153,9 @@ func TestUnfinishedHandshakes(t *testing.T) {
 	early.send(wire.Append(nil, wire.Ping, 0, make([]byte, 8)))
 	tcp["PING before AUTH"] = early.tcp
 	for name, conn := range tcp {
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
 		all, err := io.ReadAll(conn)
 		if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
 			t.Errorf("%s: not dropped", name)
@@ -161,8 +164,8 @@ func TestUnfinishedHandshakes(t *testing.T) {
 			t.Errorf("%s: answered %q", name, all)
 		}
 	}
-	if took := time.Since(start); took < limit || took > limit+2*time.Second {
-		t.Errorf("dropped after %v, want %v", took, limit)
+	if took := time.Since(start); took < limit {
+		t.Errorf("all dropped after %v, want %v", took, limit)
 	}
 	eventually(t, "no place is taken", func() bool {
 		return w.server.preAuth.taken.Load() == 0 && w.server.heads.taken.Load() == 0
