@@ -30,7 +30,14 @@ func (RebindNAT) Describe() record.Fault {
 // somebody sends, nobody is told. The Heal lets the router choose ports as before.
 func (RebindNAT) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error) {
 	var old []lab.Mapping
-	strangers := newBarrier(nil)
+	var counts []*barrier // of their own, to count apart
+	uncount := func(ctx context.Context) error {
+		var errs []error
+		for _, c := range counts {
+			errs = append(errs, c.remove(ctx))
+		}
+		return errors.Join(errs...)
+	}
 	heal, witness, err := onRouter(on, "rebind NAT", func(nat *lab.NAT, b *barrier) (w Witness, err error) {
 		if old, err = nat.Established(); err != nil {
 			return nil, err
@@ -41,53 +48,55 @@ func (RebindNAT) Inject(ctx context.Context, on *lab.Lab) (Heal, Witness, error)
 		if err := b.add("nat", "POSTROUTING", "-p", "tcp", "-o", nat.Outer.Name, "-j", "MASQUERADE", "--to-ports", rebound); err != nil {
 			return nil, err
 		}
-		// Only to count them: they are answered by the router's own stack.
-		strangers.host = nat.Host
+		// A connection comes here with its first packet; one that comes with another was mapped before.
+		moved := newBarrier(nat.Host)
+		counts = append(counts, moved)
+		if err := moved.add("nat", "POSTROUTING", "-p", "tcp", "!", "--syn", "-o", nat.Outer.Name, "-j", "MASQUERADE", "--to-ports", rebound); err != nil {
+			return nil, err
+		}
+		// These are answered by the router's own stack.
+		strangers := newBarrier(nat.Host)
+		counts = append(counts, strangers)
 		if err := strangers.add("filter", "OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "-o", nat.Outer.Name, "-j", "ACCEPT"); err != nil {
 			return nil, err
 		}
 		if _, err := nat.Forget(); err != nil {
-			return nil, errors.Join(err, strangers.remove(ctx))
+			return nil, err
 		}
-		w = func(context.Context) (string, bool, error) { return reboundBy(nat, old, strangers) }
-		if err := until(ctx, w, quiet, "nobody has sent a packet for "+quiet.String()); err != nil {
-			return nil, errors.Join(err, strangers.remove(ctx))
-		}
-		return w, nil
+		w = func(context.Context) (string, bool, error) { return reboundBy(nat, old, moved, strangers) }
+		return w, until(ctx, w, quiet, "nobody has sent a packet for "+quiet.String())
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, uncount(context.Background()))
 	}
-	return func(ctx context.Context) error { return errors.Join(strangers.remove(ctx), heal(ctx)) }, witness, nil
+	return func(ctx context.Context) error { return errors.Join(uncount(ctx), heal(ctx)) }, witness, nil
 }
 
 // reboundBy says whether a connection that was mapped to one port has come by another,
-// or the router has answered for one that it does not know.
-func reboundBy(nat *lab.NAT, old []lab.Mapping, strangers *barrier) (string, bool, error) {
+// or the router has answered for one that it does not know. Rules count both: the kernel
+// forgets a new mapping at once if the server answers with RST, so a list has it seldom.
+func reboundBy(nat *lab.NAT, old []lab.Mapping, moved, strangers *barrier) (string, bool, error) {
 	now, err := nat.Mappings()
 	if err != nil {
 		return "", false, err
 	}
-	was := map[string]lab.Mapping{}
-	for _, m := range old {
-		was[m.Inside.String()+m.Remote.String()] = m
+	for _, m := range now {
+		for _, was := range old {
+			if was.Inside == m.Inside && was.Remote == m.Remote && was.Outside == m.Outside {
+				return fmt.Sprintf("%s is as before", m), false, nil
+			}
+		}
+	}
+	by, counted, err := moved.hits()
+	if err != nil {
+		return "", false, err
 	}
 	answered, whole, err := strangers.hits()
 	if err != nil {
 		return "", false, err
 	}
-	moved := 0
-	for _, m := range now {
-		before, known := was[m.Inside.String()+m.Remote.String()]
-		switch {
-		case known && before.Outside == m.Outside:
-			return fmt.Sprintf("%s is as before", m), false, nil
-		case known:
-			moved++
-		}
-	}
-	saw := fmt.Sprintf("of %d mappings %d are on another port now; the router answered %d packets to an old one with RST", len(old), moved, answered)
-	return saw, whole && (moved > 0 || answered > 0), nil
+	saw := fmt.Sprintf("of %d mappings none is as before; connections came by another port %d times; the router answered %d packets to an old one with RST", len(old), by, answered)
+	return saw, counted && whole && by+answered > 0, nil
 }
 
 // until waits for a witness to say yes.
