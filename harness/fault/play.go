@@ -118,10 +118,14 @@ func (p *player) inject(ctx context.Context, s Step, f Fault, until time.Time) (
 	if slices.Equal(vocabulary[s.Fault].places, processes) {
 		select {
 		case p.processes <- struct{}{}:
-			defer func() { <-p.processes }()
-		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
+		default: // one select would choose by chance, were the step's time over as well
+			select {
+			case p.processes <- struct{}{}:
+			case <-ctx.Done():
+				return nil, nil, context.Cause(ctx)
+			}
 		}
+		defer func() { <-p.processes }()
 	}
 	return f.Inject(ctx, p.lab)
 }

@@ -156,11 +156,11 @@ func TestSchedulePlays(t *testing.T) {
 	l := build(t, lab.BehindNAT)
 	near, far := connect(t, l)
 	start(t, l, l.Client, "client", "exec sleep 1000")
-	s := Schedule{Steps: []Step{
-		{Fault: "blackhole", Start: 100 * time.Millisecond, For: 500 * time.Millisecond},
-		{Fault: "unplug", At: "visitor", Start: 300 * time.Millisecond, For: 600 * time.Millisecond},
-		{Fault: "kill", At: "client", Start: 400 * time.Millisecond, For: 200 * time.Millisecond},
-		{Fault: "freeze", At: "server", Start: 500 * time.Millisecond, For: 400 * time.Millisecond}, // there is no server
+	s := Schedule{Steps: []Step{ // each is long: a busy machine may be late for its start, not for its end
+		{Fault: "blackhole", Start: 100 * time.Millisecond, For: 3200 * time.Millisecond},
+		{Fault: "unplug", At: "visitor", Start: 300 * time.Millisecond, For: 3300 * time.Millisecond},
+		{Fault: "kill", At: "client", Start: 400 * time.Millisecond, For: 3 * time.Second},
+		{Fault: "freeze", At: "server", Start: 500 * time.Millisecond, For: 3 * time.Second}, // there is no server
 	}}
 	var revived []string
 	began := time.Now()
