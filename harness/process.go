@@ -17,6 +17,7 @@ type Process struct {
 
 	report func(what, detail string)
 	left   bool // it was told to end
+	pools  bool // it holds connections of visitors or to origins when nobody visits
 }
 
 // epitaph says how a process ended that nobody had told to.

@@ -52,6 +52,16 @@ func Exposed(f record.Fault, b, e record.Sample) []record.Socket {
 	return found
 }
 
+// Connected counts the connections of a process with these addresses.
+func Connected(s record.Sample, addresses []string) (n int) {
+	for _, c := range s.Sockets {
+		if remote, err := netip.ParseAddrPort(c.Remote); err == nil && c.State != "LISTEN" && slices.Contains(addresses, remote.Addr().Unmap().String()) {
+			n++
+		}
+	}
+	return n
+}
+
 // spared says whether a connection of a role with this other end is left alone by f.
 func spared(f record.Fault, role string, remote netip.AddrPort) bool {
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
