@@ -82,7 +82,7 @@ func noLeak(t *testing.T) {
 	t.Helper()
 	goroutines, sockets := runtime.NumGoroutine(), openSockets(t)
 	t.Cleanup(func() {
-		end := time.Now().Add(3 * time.Second)
+		end := time.Now().Add(hung)
 		for runtime.NumGoroutine() > goroutines || openSockets(t) > sockets {
 			if time.Now().After(end) {
 				var dump bytes.Buffer
@@ -263,13 +263,13 @@ func runClient(t *testing.T, cfg ClientConfig) *testClient {
 	return c
 }
 
-// end stops the client and demands that it takes no longer than it may.
+// end stops the client and demands that it comes to an end.
 func (c *testClient) end(t *testing.T) {
 	t.Helper()
 	c.stop()
 	select {
 	case <-c.done:
-	case <-time.After(2 * time.Second):
+	case <-time.After(hung):
 		var dump bytes.Buffer
 		_ = pprof.Lookup("goroutine").WriteTo(&dump, 1) // to memory
 		t.Fatalf("client does not stop\n%s", &dump)
@@ -335,18 +335,22 @@ func echo(conn *net.TCPConn) {
 	}
 }
 
-// dial connects as a visitor would; every read and write has a deadline.
+// dial connects as a visitor would; every read and write has a deadline, from now or from
+// the last say or hear.
 func dial(t *testing.T, address string) *net.TCPConn {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	renew(conn)
 	t.Cleanup(func() { conn.Close() })
 	return conn.(*net.TCPConn)
+}
+
+// renew gives what is read and written next its own time.
+func renew(conn net.Conn) {
+	_ = conn.SetDeadline(time.Now().Add(patience)) // fails only on a closed connection, which fails by itself
 }
 
 func (w *world) visitTCP() *net.TCPConn {
@@ -357,15 +361,19 @@ func (w *world) visitTCP() *net.TCPConn {
 // say writes, hear reads exactly that.
 func say(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
+	renew(conn)
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatalf("say %.20q: %v", text, err)
 	}
 }
 
-func hear(t *testing.T, conn io.Reader, want string) {
+func hear(t *testing.T, from io.Reader, want string) {
 	t.Helper()
+	if conn, ok := from.(net.Conn); ok {
+		renew(conn)
+	}
 	got := make([]byte, len(want))
-	if n, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+	if n, err := io.ReadFull(from, got); err != nil || string(got) != want {
 		t.Fatalf("heard %q, %v; want %q", got[:n], err, want)
 	}
 }
@@ -434,6 +442,7 @@ func (w *world) rawLogin(l wire.Login) *rawClient {
 
 func (c *rawClient) send(frames []byte) {
 	c.t.Helper()
+	renew(c.tcp)
 	if _, err := c.conn.Write(frames); err != nil {
 		c.t.Fatalf("send: %v", err)
 	}
@@ -442,6 +451,7 @@ func (c *rawClient) send(frames []byte) {
 // want reads up to the next frame of a type.
 func (c *rawClient) want(typ wire.Type) wire.Frame {
 	c.t.Helper()
+	renew(c.tcp)
 	for {
 		f, err := c.frames.Next()
 		if err != nil {
@@ -456,6 +466,7 @@ func (c *rawClient) want(typ wire.Type) wire.Frame {
 // wantEnd reads until the server closes the connection.
 func (c *rawClient) wantEnd() {
 	c.t.Helper()
+	renew(c.tcp)
 	for {
 		if _, err := c.frames.Next(); err != nil {
 			if ne, ok := err.(net.Error); ok && ne.Timeout() {
