@@ -37,7 +37,7 @@ func (o *output) String() string {
 // field waits for "name=value" in the output and returns the value.
 func (o *output) field(t *testing.T, name string) string {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(hung); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if _, rest, ok := strings.Cut(o.String(), " "+name+"="); ok {
 			if i := strings.IndexAny(rest, " \n"); i >= 0 {
 				return rest[:i]
@@ -51,7 +51,7 @@ func (o *output) field(t *testing.T, name string) string {
 // waitFor polls until ok, or fails the test.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(hung); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}
@@ -78,7 +78,7 @@ func start(t *testing.T, args ...string) *output {
 			if code != 0 {
 				t.Errorf("%s: exit code %d\n%s", args[0], code, out)
 			}
-		case <-time.After(2 * time.Second):
+		case <-time.After(hung):
 			t.Errorf("%s does not end", args[0])
 		}
 	})
@@ -184,7 +184,7 @@ func TestSecondSignal(t *testing.T) {
 		if code != 0 {
 			t.Errorf("exit code %d\n%s", code, server)
 		}
-	case <-time.After(2 * time.Second):
+	case <-time.After(hung):
 		t.Error("a second signal does not force")
 	}
 }
