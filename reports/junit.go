@@ -45,8 +45,9 @@ type (
 	}
 )
 
-// junitXML is the story as JUnit XML. A run without any spec has one case that
-// is an error: an empty suite would be shown as a success.
+// junitXML is the story as JUnit XML. A run that is worse than all of its specs has a case
+// of its own: its heap grew, its self-check failed, it was killed, or it has no spec at all.
+// Without one it would be shown as a success.
 func junitXML(s *story) ([]byte, error) {
 	run := junitRun{Name: "halfopen", Time: fmt.Sprintf("%.3f", s.summary.Duration)}
 	if len(s.runs) > 0 {
@@ -68,9 +69,8 @@ func junitXML(s *story) ([]byte, error) {
 	for _, sp := range s.specs {
 		suite(cmp.Or(sp.head.Suite, run.Name)).add(sp.junit(), sp.seconds)
 	}
-	if len(s.specs) == 0 {
-		suite(run.Name).add(junitCase{Class: run.Name, Name: "the run", Error: &junitWord{
-			Message: s.summary.Reason, Type: string(s.summary.Verdict), Text: s.summary.Reason}}, s.summary.Duration)
+	if worst := s.byHarm(); len(worst) == 0 || worse(s.summary.Verdict, worst[0].verdict) {
+		suite(run.Name).add(newCase(run.Name, "the run", s.summary.Verdict, s.summary.Reason, s.summary.Reason), 0)
 	}
 	for i := range run.Suites {
 		run.Suites[i].Time = fmt.Sprintf("%.3f", run.Suites[i].seconds)
@@ -102,9 +102,15 @@ func (su *junitSuite) add(c junitCase, seconds float64) {
 }
 
 func (sp *spec) junit() junitCase {
-	c := junitCase{Class: cmp.Or(sp.head.File, sp.head.Suite, "halfopen"), Name: sp.head.Name}
-	word := &junitWord{Message: sp.reason(), Type: string(sp.verdict), Text: sp.junitText()}
-	switch sp.verdict {
+	return newCase(cmp.Or(sp.head.File, sp.head.Suite, "halfopen"), sp.head.Name, sp.verdict, sp.reason(), sp.junitText())
+}
+
+// newCase files a verdict as JUnit does: a failure is the target's, an error is of a test
+// that could not tell.
+func newCase(class, name string, v record.Verdict, reason, text string) junitCase {
+	c := junitCase{Class: class, Name: name}
+	word := &junitWord{Message: reason, Type: string(v), Text: text}
+	switch v {
 	case record.Pass:
 	case record.Leak, record.Late, record.Dead:
 		c.Failure = word

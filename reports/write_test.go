@@ -208,14 +208,51 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
-func TestJUnitOfAnEmptyRunIsAnError(t *testing.T) {
-	dir := newRecord(t).write()
-	mustWrite(t, dir)
-	var got junitRun
-	if err := xml.Unmarshal([]byte(read(t, dir, JUnitName)), &got); err != nil {
-		t.Fatal(err)
+// What decides a run beside its specs is a case of its own: JUnit is red if, and only if,
+// the exit status is not 0.
+func TestJUnitAgreesWithTheExitStatus(t *testing.T) {
+	check := record.Event{Kind: record.KindCheck, Check: &record.Check{What: "a known leak", Error: "it was not seen"}}
+	with := func(b *recordBuilder, change func(*recordBuilder)) *recordBuilder {
+		change(b)
+		return b
 	}
-	if len(got.Suites) != 1 || got.Suites[0].Errors != 1 {
-		t.Errorf("%+v", got)
+	grow := func(b *recordBuilder) {
+		for cycle := 1; cycle <= 120; cycle++ {
+			b.add("soak", cycle, record.Event{Kind: record.KindReading, Reading: &record.Reading{Role: "server", PID: 7, Quiescent: true,
+				Memory: record.Memory{HeapAlloc: 8<<20 + int64(cycle)*8<<10, RssAnon: 14 << 20, Freed: true}}})
+		}
+	}
+	for name, c := range map[string]struct {
+		b              *recordBuilder
+		want           record.Verdict
+		failed, errors int
+	}{
+		"pass":              {passRun(t), record.Pass, 0, 0},
+		"a leak in a story": {leakRun(t), record.Leak, 1, 1},
+		"empty":             {newRecord(t), record.Inconclusive, 0, 1},
+		"failed self-check": {with(passRun(t), func(b *recordBuilder) { b.events = append(b.events, check) }), record.Inconclusive, 0, 1},
+		"both":              {with(leakRun(t), func(b *recordBuilder) { b.events = append(b.events, check) }), record.Leak, 1, 1},
+		"not stated":        {with(passRun(t), func(b *recordBuilder) { b.events[0].Run.Require = []string{"heap"} }), record.Inconclusive, 0, 1},
+		"killed":            {with(passRun(t), func(b *recordBuilder) { b.events = b.events[:len(b.events)-1] }), record.Inconclusive, 0, 1},
+		"all skipped":       {with(passRun(t), func(b *recordBuilder) { b.events = append(b.events[:1], b.events[len(b.events)-4:]...) }), record.Inconclusive, 0, 1},
+		"suite failed":      {with(passRun(t), func(b *recordBuilder) { b.events[len(b.events)-1].Finish.Failed = true }), record.Inconclusive, 0, 1},
+		"the heap grew":     {with(soakRun(t, 3), grow), record.Leak, 1, 0},
+	} {
+		dir := c.b.write()
+		s, _ := mustWrite(t, dir)
+		if s.Verdict != c.want {
+			t.Errorf("%s: %s (%s), want %s", name, s.Verdict, s.Reason, c.want)
+		}
+		var got junitRun
+		if err := xml.Unmarshal([]byte(read(t, dir, JUnitName)), &got); err != nil {
+			t.Fatal(err)
+		}
+		failed, wrong := 0, 0
+		for _, su := range got.Suites {
+			failed, wrong = failed+su.Failures, wrong+su.Errors
+		}
+		if failed != c.failed || wrong != c.errors || (failed+wrong > 0) != (s.ExitCode != 0) {
+			t.Errorf("%s: %d failures and %d errors, exit %d; want %d and %d", name, failed, wrong, s.ExitCode, c.failed, c.errors)
+		}
 	}
 }

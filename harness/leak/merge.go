@@ -98,6 +98,7 @@ func Merge(sources []Source, command string) ([]record.Event, error) {
 		end, whole := finished(s.Events)
 		part.Cut = !whole
 		finish.Duration += end
+		finish.Failed = finish.Failed || slices.ContainsFunc(s.Events, func(e record.Event) bool { return e.Finish != nil && e.Finish.Failed })
 		head.Run.Merged = append(head.Run.Merged, part)
 		if first.At.Before(head.At) {
 			head.At = first.At

@@ -18,7 +18,7 @@ func Summarize(events []record.Event) record.Summary {
 	s := record.Summary{Specs: map[record.Verdict]int{}}
 	var all []record.Verdict
 	var first *record.Judgement
-	failedCheck, finished := "", false
+	failedCheck, finished, failed := "", false, false
 	var required []string
 	cycles := map[string]int{}
 	type cycle struct {
@@ -76,7 +76,7 @@ func Summarize(events []record.Event) record.Summary {
 		case e.Check != nil && !e.Check.OK:
 			failedCheck = e.Check.Error
 		case e.Finish != nil:
-			finished = true
+			finished, failed = true, failed || e.Finish.Failed
 			s.Duration = e.Finish.Duration
 			s.Interrupted = s.Interrupted || e.Finish.Reason == "interrupted"
 		}
@@ -118,6 +118,10 @@ func Summarize(events []record.Event) record.Summary {
 	} else if lack, lacks := Lacks(s.Statements, required); lacks && order[s.Verdict] < order[record.Inconclusive] {
 		s.Verdict, trend, some = record.Inconclusive, lack, true
 	}
+	wordless := failed && s.Verdict == record.Pass
+	if wordless {
+		s.Verdict = record.Inconclusive
+	}
 	s.ExitCode = ExitCode(s.Verdict)
 	s.Bounds = []record.Limit{}
 	for _, x := range s.Statements {
@@ -132,6 +136,8 @@ func Summarize(events []record.Event) record.Summary {
 		s.Reason = "the detector failed its self-check: " + failedCheck
 	case some:
 		s.Reason = strings.Replace(trend.Text, string(s.Verdict)+" ", "", 1) // which stands before it
+	case wordless:
+		s.Reason = "Ginkgo reports a failure that no verdict explains: see its output"
 	case !finished && first.Verdict == record.Pass:
 		s.Reason = "the record ends before its run does: what was judged until then passed"
 	case s.Verdict == record.Pass:

@@ -127,6 +127,23 @@ func TestSummarize(t *testing.T) {
 	if s := Summarize(append(slices.Clone(clean), verdict("4-1", 0, record.Leak, 1), ended("4-1", "failed"))); s.Verdict != record.Leak {
 		t.Errorf("a leak whose spec failed, as it must: %+v", s)
 	}
+	// A suite that failed is no pass where no verdict says why, in a merged record neither.
+	failed := slices.Clone(clean)
+	failed[len(failed)-1].Finish = &record.Finish{Reason: "done", Duration: 60, Failed: true}
+	if s = Summarize(failed); s.Verdict != record.Inconclusive || s.ExitCode != 3 || !strings.Contains(s.Reason, "no verdict explains") {
+		t.Errorf("summary of a suite that failed for no reason is %+v", s)
+	}
+	if s = Summarize(append(failed, verdict("4-1", 0, record.Leak, 1))); s.Verdict != record.Leak || s.Reason != "because of 4-1" {
+		t.Errorf("summary of a suite that failed for a leak is %+v", s)
+	}
+	failed[0].Run = &record.Run{Target: "tunnel", Seed: 6}
+	merged, err := Merge([]Source{{"runs/a", clean}, {"runs/b", failed}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s = Summarize(merged); s.Verdict != record.Inconclusive || !strings.Contains(s.Reason, "no verdict explains") {
+		t.Errorf("summary of a merged record is %+v", s)
+	}
 	if s = Summarize(nil); s.Verdict != record.Inconclusive || s.ExitCode != 3 {
 		t.Errorf("summary of nothing is %+v", s)
 	}

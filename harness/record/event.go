@@ -410,4 +410,7 @@ type Finish struct {
 	Reason   string  `json:"reason"` // "done", "interrupted", "set-up failed"
 	Duration float64 `json:"duration"`
 	Detail   string  `json:"detail,omitempty"`
+	// Failed says that a suite of the run, which was not stopped, ended with another status
+	// than 0: some verdict must say why.
+	Failed bool `json:"failed,omitempty"`
 }

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/halfopen/halfopen/harness"
+	"github.com/halfopen/halfopen/harness/record"
+	"github.com/halfopen/halfopen/reports"
 )
 
 func TestTakeShard(t *testing.T) {
@@ -129,6 +134,47 @@ func TestLabs(t *testing.T) {
 		own := slices.Index(line, "--")
 		if several := c.labs > 1; slices.Contains(line[:own], "--procs="+c.said) != several || slices.Contains(line[own:], "-labs="+c.said) != several {
 			t.Errorf("%q: the soak is told %q", c.said, line)
+		}
+	}
+}
+
+// What a run comes to is what its files say: a suite that failed although all was a PASS is
+// in the exit status, the summary and JUnit alike.
+func TestFinish(t *testing.T) {
+	for _, c := range []struct {
+		failed, stopped bool
+		exit            int
+	}{{false, false, 0}, {true, false, 3}, {true, true, 0}} {
+		j := job{root: t.TempDir(), failed: c.failed, stopped: c.stopped}
+		j.dir = filepath.Join(j.root, "20261126-213000-soak")
+		if err := os.Mkdir(j.dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range []record.Event{
+			{Kind: record.KindRun, Run: &record.Run{Version: record.Version, Name: "soak"}},
+			{Kind: record.KindBegin, Spec: "1-1", Begin: &record.Spec{Name: "Soak", Suite: "soak"}},
+			{Kind: record.KindVerdict, Spec: "1-1", Cycle: 1, Verdict: &record.Judgement{Verdict: record.Pass, Exposures: 24, FaultEvents: 1}},
+			{Kind: record.KindEnd, Spec: "1-1", End: &record.End{State: "passed"}},
+		} {
+			if e.At = time.Now(); j.note(e) != nil {
+				t.Fatal("the record cannot be written")
+			}
+		}
+		exit, err := j.finish(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s record.Summary
+		text, err := os.ReadFile(filepath.Join(j.dir, reports.SummaryName))
+		if err == nil {
+			err = json.Unmarshal(text, &s)
+		}
+		if err != nil || exit != c.exit || s.ExitCode != c.exit {
+			t.Errorf("%+v: the soak ends with %d, and its summary says %d (%v)", c, exit, s.ExitCode, err)
+		}
+		junit, err := os.ReadFile(filepath.Join(j.dir, reports.JUnitName))
+		if err != nil || strings.Contains(string(junit), "<error") != (c.exit != 0) {
+			t.Errorf("%+v: JUnit says (%v)\n%s", c, err, junit)
 		}
 	}
 }

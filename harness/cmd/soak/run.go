@@ -20,7 +20,6 @@ import (
 
 	"github.com/halfopen/halfopen/harness"
 	"github.com/halfopen/halfopen/harness/lab"
-	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
 	"github.com/halfopen/halfopen/harness/target"
 	"github.com/halfopen/halfopen/reports"
@@ -284,7 +283,7 @@ func (j *job) finish(began time.Time) (int, error) {
 	if err := harness.ForgetStop(j.dir); err != nil {
 		return 0, err
 	}
-	f := record.Finish{Reason: "done", Duration: time.Since(began).Seconds()}
+	f := record.Finish{Reason: "done", Duration: time.Since(began).Seconds(), Failed: j.failed && !j.stopped}
 	if j.stopped {
 		f.Reason = "interrupted"
 	}
@@ -297,10 +296,6 @@ func (j *job) finish(began time.Time) (int, error) {
 	}
 	if len(s.Specs) == 0 && j.failed && !j.stopped {
 		return 0, errors.Join(errors.New("set-up: no story began; Ginkgo's output above says why"), os.RemoveAll(j.dir))
-	}
-	if j.failed && s.Verdict == record.Pass && !j.stopped {
-		fmt.Println("soak: Ginkgo reports a failure that no verdict explains; see its output above")
-		s.Verdict, s.ExitCode = record.Inconclusive, leak.ExitCode(record.Inconclusive)
 	}
 	stay, err := harness.IndexRuns(j.dir)
 	if err != nil {
