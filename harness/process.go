@@ -16,7 +16,6 @@ type Process struct {
 	*probe.Observer
 
 	report func(what, detail string)
-	left   bool // it was told to end
 	pools  bool // it holds connections of visitors or to origins when nobody visits
 }
 
@@ -67,7 +66,6 @@ func (p *Process) weigh(ctx context.Context, s *record.Sample) error {
 
 // leave ends the process in good order, and its observation.
 func (p *Process) leave(ctx context.Context) error {
-	p.left = true
 	err := errors.Join(goodbye(ctx, p.Instance, p.Observer), p.Observer.Close())
 	p.report("stopped", p.Status())
 	return err

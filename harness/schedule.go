@@ -214,6 +214,7 @@ func (w *World) revive(ctx context.Context, role string) error {
 		return err
 	}
 	w.outstayed(p, told, fault.Goodbye, waited)
+	w.living() // notes one that had ended by itself before its step told it to
 	return start()
 }
 

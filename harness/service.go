@@ -22,7 +22,6 @@ func (w *World) ExpectService() {
 	if r.healedAt.IsZero() {
 		w.abort(errors.New("expect service: call Heal first"))
 	}
-	w.living() // notes a process that ended by itself
 	limit := leak.ServiceLimit(w.suite.Settings)
 	services := w.ask(limit, w.returning, w.newcomer)
 	if len(w.neighbours) > 0 {
@@ -112,6 +111,7 @@ func (w *World) within(limit float64, from time.Time, waited float64) (context.C
 
 // returning waits until the first client serves again.
 func (w *World) returning(ctx context.Context) error {
+	w.living() // notes a process that ended by itself
 	if !w.Client.Running() {
 		if err := w.Client.Observer.Close(); err != nil {
 			return err
@@ -131,6 +131,7 @@ func (w *World) Relogin() {
 	if w.Client.Running() {
 		w.abort(errors.New("log in again: the client still runs: inject a fault that ends it first"))
 	}
+	w.living() // notes one that ended by itself before the fault did it
 	ctx, cancel := context.WithTimeoutCause(w.ctx, seconds(leak.ServiceLimit(w.suite.Settings)), errors.New("the client does not log in again"))
 	defer cancel()
 	if err := errors.Join(w.Client.Observer.Close(), w.startClient(ctx)); err != nil {

@@ -110,15 +110,15 @@ func (w *World) look(phase string) {
 	w.phase(phase, time.Now())
 }
 
-// living are the processes that still run. One that ended, and not by the fault,
-// is noted.
+// living are the processes that still run. One that ended by itself is noted: ask before
+// another takes its place.
 func (w *World) living() []*Process {
 	var alive []*Process
 	for _, p := range []*Process{w.Server, w.Client} {
 		switch {
 		case p.Running():
 			alive = append(alive, p)
-		case w.round.outcome.Died == "" && !(w.round.injected && w.round.fault.Ends == p.Role):
+		case w.round.outcome.Died == "" && !p.AsTold():
 			w.round.outcome.Died = w.evidence.secrets.text(p.epitaph())
 			p.report("exited", p.Status())
 		}
@@ -307,7 +307,7 @@ func (w *World) Heal() {
 	if err := r.heal(ctx); err != nil {
 		w.abort(err)
 	}
-	if !w.Server.Running() && r.fault.Ends == w.Server.Role {
+	if w.Server.AsTold() {
 		if err := w.restartServer(ctx); err != nil {
 			w.abort(err)
 		}

@@ -256,7 +256,7 @@ func (w *World) died() string {
 		return w.round.outcome.Died
 	}
 	for _, p := range []*Process{w.Server, w.Client} {
-		if p != nil && !p.left && !p.Running() {
+		if p != nil && !p.Running() && !p.AsTold() {
 			p.report("exited", p.Status())
 			return p.epitaph()
 		}

@@ -8,7 +8,11 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/halfopen/halfopen/harness/fault"
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/probe"
@@ -51,12 +55,17 @@ func failure(w *World, do func()) string {
 // sleepers is a World whose server and client sleep, on a lab, with nothing begun.
 func sleepers(t *testing.T) *World {
 	t.Helper()
+	return sleepersOn(t, lab.Direct)
+}
+
+func sleepersOn(t *testing.T, topology lab.Topology) *World {
+	t.Helper()
 	dir := t.TempDir()
 	written, err := record.Append(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := lab.Direct()
+	l, err := topology()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,15 +76,27 @@ func sleepers(t *testing.T) *World {
 		}
 	})
 	for role, at := range map[string]**Process{"server": &w.Server, "client": &w.Client} {
-		p, err := l.Start(l.Server, lab.Command{Role: role, Argv: []string{"sleep", "1000"}, Log: filepath.Join(dir, role)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if *at, err = w.adopt(t.Context(), &target.Instance{Process: p}); err != nil {
+		if *at, err = sleeper(w, role); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return w
+}
+
+// sleeper is a new process of a role, in the lab's place of the one before.
+func sleeper(w *World, role string) (*Process, error) {
+	p, err := w.Lab.Start(w.Lab.Server, lab.Command{Role: role, Argv: []string{"sleep", "1000"}, Log: filepath.Join(w.suite.Dir, role)})
+	if err != nil {
+		return nil, err
+	}
+	return w.adopt(w.ctx, &target.Instance{Process: p})
+}
+
+// crash ends a process as nobody of the harness does: it ends by itself.
+func crash(p *Process) error {
+	err := unix.Kill(p.PID(), unix.SIGHUP)
+	<-p.Exited()
+	return err
 }
 
 // gone is what an observer says of a process that has lost its memory and can't be waited
@@ -90,7 +111,7 @@ func (g gone) Error() string { return "observe " + g.Role + ": process is gone" 
 func (g gone) Is(target error) bool {
 	if target == probe.ErrGone && !*g.asked {
 		*g.asked = true
-		go func() { _ = g.Kill() }() // the lab's end would, too
+		go func() { _ = crash(g.Process) }() // else the lab's end does
 	}
 	return target == probe.ErrGone
 }
@@ -106,15 +127,37 @@ func TestGoneIsDead(t *testing.T) {
 		err  func(*World) error
 		want string
 	}{
-		{"the server, in the set-up", func(w *World) error { return dies(w.Server) }, "DEAD: the server ended by itself: signal: killed: it printed nothing"},
-		{"the client, in the set-up", func(w *World) error { return dies(w.Client) }, "DEAD: the client ended by itself: signal: killed: it printed nothing"},
+		{"the server, in the set-up", func(w *World) error { return dies(w.Server) }, "DEAD: the server ended by itself: signal: hangup: it printed nothing"},
+		{"the client, in the set-up", func(w *World) error { return dies(w.Client) }, "DEAD: the client ended by itself: signal: hangup: it printed nothing"},
 		{"the client, beside a server that the fault ended", func(w *World) error {
 			w.round = &round{injected: true, fault: record.Fault{Ends: "server"}}
 			if err := w.Server.Kill(); err != nil {
 				return err
 			}
 			return dies(w.Client)
-		}, "DEAD: the client ended by itself: signal: killed: it printed nothing"},
+		}, "DEAD: the client ended by itself: signal: hangup: it printed nothing"},
+		{"the client that came after the one that the fault ended", func(w *World) error {
+			w.round = &round{injected: true, fault: record.Fault{Ends: "client"}}
+			if err := errors.Join(w.Client.Kill(), w.Client.Observer.Close()); err != nil {
+				return err
+			}
+			var err error
+			if w.Client, err = sleeper(w, "client"); err != nil {
+				return err
+			}
+			return errors.Join(crash(w.Client), errors.New("never seen"))
+		}, "DEAD: the client ended by itself: signal: hangup: it printed nothing"},
+		{"the client, before the fault that was to end it", func(w *World) error {
+			w.round = &round{injected: true, fault: record.Fault{Ends: "client"}}
+			if err := errors.Join(crash(w.Client), w.Client.Kill()); err != nil {
+				return err
+			}
+			return errors.New("never seen")
+		}, "DEAD: the client ended by itself: signal: hangup: it printed nothing"},
+		{"only whom the fault ended", func(w *World) error {
+			w.round = &round{injected: true, fault: record.Fault{Ends: "client"}}
+			return errors.Join(w.Client.Kill(), errors.New("warm up: 502"))
+		}, "INCONCLUSIVE: warm up: 502"},
 		{"nobody", func(*World) error { return errors.New("warm up: 502") }, "INCONCLUSIVE: warm up: 502"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -122,6 +165,52 @@ func TestGoneIsDead(t *testing.T) {
 			err := c.err(w)
 			if got := failure(w, func() { w.abort(err) }); got != c.want {
 				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// A schedule that ends a client does not hide that the client had ended by itself before.
+func TestCrashBeforeItsKill(t *testing.T) {
+	w := sleepersOn(t, lab.BehindNAT)
+	w.round = &round{injected: true, fault: record.Fault{Ends: "client"}}
+	if err := crash(w.Client); err != nil {
+		t.Fatal(err)
+	}
+	s := fault.Schedule{Steps: []fault.Step{{Fault: "kill", At: "client", For: time.Millisecond}}}
+	played, err := s.Play(w.ctx, w.Lab, w.revive)
+	if err != nil || played[0].Bit || played[0].Err == nil {
+		t.Fatalf("played %+v (%v)", played, err)
+	}
+	w.living()
+	if want := "the client ended by itself: signal: hangup: it printed nothing"; w.round.outcome.Died != want {
+		t.Errorf("%q, want %q", w.round.outcome.Died, want)
+	}
+}
+
+// A client that had ended by itself is noted before another is started in its place.
+func TestCrashBeforeItsSuccessor(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		start func(*World) error
+	}{
+		{"after the heal", func(w *World) error { return w.returning(w.ctx) }},
+		{"after a step of a schedule", func(w *World) error { return w.revive(w.ctx, "client") }},
+		{"in the middle of the fault", func(w *World) error { w.Relogin(); return nil }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := sleepers(t)
+			w.round = &round{injected: true, fault: record.Fault{Ends: "client"}}
+			var err error
+			if w.deployment, err = (&target.Target{}).Deploy(w.Lab, nil, t.TempDir(), t.TempDir()); err != nil {
+				t.Fatal(err)
+			}
+			if err := crash(w.Client); err != nil {
+				t.Fatal(err)
+			}
+			failed := failure(w, func() { err = c.start(w) }) // there is nothing to start
+			if want := "the client ended by itself: signal: hangup: it printed nothing"; w.round.outcome.Died != want {
+				t.Errorf("%q, want %q (%v, %s)", w.round.outcome.Died, want, err, failed)
 			}
 		})
 	}

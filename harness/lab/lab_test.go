@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
@@ -406,6 +408,42 @@ func TestStraysDieWithTheLab(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the stray %s outlives the lab", pid)
+		}
+	}
+}
+
+// Who was told to end, and did, has ended as it was told; who had ended by itself has not.
+func TestAsTold(t *testing.T) {
+	l := build(t, Direct)
+	by := func(p *Process, sig unix.Signal) {
+		if err := unix.Kill(p.PID(), sig); err != nil {
+			t.Error(err)
+		}
+		<-p.Exited()
+	}
+	for _, c := range []struct {
+		name string
+		end  func(*Process)
+		want bool
+	}{
+		{"killed", func(p *Process) { _ = p.Kill() }, true},
+		{"terminated", func(p *Process) { _ = p.Signal(unix.SIGTERM); <-p.Exited() }, true},
+		{"terminated, and then killed", func(p *Process) { _ = p.Signal(unix.SIGTERM); _ = p.Kill() }, true},
+		{"by itself", func(p *Process) { by(p, unix.SIGHUP) }, false},
+		{"killed by somebody else", func(p *Process) { by(p, unix.SIGKILL) }, false},
+		{"by itself, and then killed", func(p *Process) { by(p, unix.SIGHUP); _ = p.Kill() }, false},
+		{"by itself, and killed before that was known", func(p *Process) { p.told.Store(int32(unix.SIGKILL)); by(p, unix.SIGHUP) }, false},
+		{"frozen and let go on", func(p *Process) { _ = p.Signal(unix.SIGSTOP); _ = p.Signal(unix.SIGCONT); by(p, unix.SIGHUP) }, false},
+	} {
+		p, err := l.Start(l.Server, Command{Role: "server", Argv: []string{"sleep", "1000"}, Log: filepath.Join(t.TempDir(), "log")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.AsTold() {
+			t.Errorf("%s: it still runs", c.name)
+		}
+		if c.end(p); p.AsTold() != c.want {
+			t.Errorf("%s: as told %v, want %v (%s)", c.name, p.AsTold(), c.want, p.Status())
 		}
 	}
 }

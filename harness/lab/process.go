@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,8 @@ type Process struct {
 	cmd    *exec.Cmd
 	log    string
 	exited chan struct{}
-	err    error // of Wait; set before exited is closed
+	err    error        // of Wait; set before exited is closed
+	told   atomic.Int32 // the first signal that told it to end, while it ran; 0 if none did
 }
 
 // Start starts a program on host h and enters it into the lab under its role. It
@@ -123,8 +125,27 @@ func (p *Process) Status() string {
 	return p.err.Error()
 }
 
+// AsTold says whether the process has ended as it was told to by Signal: by SIGKILL, or in
+// whatever way after SIGTERM. One that ended by itself before it was told has not.
+func (p *Process) AsTold() bool {
+	switch told := syscall.Signal(p.told.Load()); {
+	case p.Running():
+		return false
+	case told == unix.SIGKILL: // it may have ended already, and not have been waited for
+		return p.Status() == "signal: killed"
+	default:
+		return told == unix.SIGTERM
+	}
+}
+
 // Signal sends sig. A process that has ended already is no error.
 func (p *Process) Signal(sig os.Signal) error {
+	if !p.Running() {
+		return nil
+	}
+	if sig == unix.SIGTERM || sig == unix.SIGKILL {
+		p.told.CompareAndSwap(0, int32(sig.(syscall.Signal)))
+	}
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("send %v to %s: %w", sig, p.Role, err)
 	}
