@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -11,14 +13,17 @@ import (
 )
 
 // tcpPair returns the two ends of a TCP connection.
-func tcpPair(t *testing.T) (near, far *net.TCPConn) {
+func tcpPair(t *testing.T) (near, far *net.TCPConn) { t.Helper(); return pairBy(t, new(net.Dialer)) }
+
+// pairBy is tcpPair, whose far end is dialled as d says.
+func pairBy(t *testing.T, d *net.Dialer) (near, far *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	dialled, err := net.Dial("tcp", ln.Addr().String())
+	dialled, err := d.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,60 +38,62 @@ func tcpPair(t *testing.T) (near, far *net.TCPConn) {
 
 // An origin says more than may wait for the flusher, and dies. If the flusher
 // makes room, all of it is passed on; if the session takes nothing, the death is
-// heard all the same.
+// heard all the same, and no later than it may.
 func TestLastWords(t *testing.T) {
 	for name, flushes := range map[string]bool{"flusher makes room": true, "session is stuck": false} {
 		t.Run(name, func(t *testing.T) {
-			const said = maxOut + 30_000 // the kernel takes what the stream does not
-			near, far := tcpPair(t)
-			st := carried(t, near, nil)
-			st.s.flushing = true // the test is the flusher
-			ended := make(chan error, 1)
-			go func() { ended <- st.pump() }()
-			if _, err := far.Write(make([]byte, said)); err != nil {
-				t.Fatal(err)
-			}
-			look := func(ok func() bool) func() bool {
-				return func() bool { st.s.mu.Lock(); defer st.s.mu.Unlock(); return ok() }
-			}
-			eventually(t, "the pump has no room left", look(func() bool { return st.blocked && st.out.bytes == maxOut }))
-			raw, err := far.SyscallConn()
-			if err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "all has arrived", func() bool { return !unsent(raw) })
-			abort(far)
-			far.Close()
-			passed := 0
-			eventually(t, "the stream is over", look(func() bool {
-				if flushes && st.over == nil && st.out.bytes > 0 {
+			synctest.Test(t, func(t *testing.T) {
+				const said = maxOut + 30_000 // the kernel takes what the stream does not
+				near := newBubbled(t)
+				st := carried(t, near, nil)
+				st.s.flushing = true // the test is the flusher
+				if n, err := unix.Write(near.peer, make([]byte, said)); n != said || err != nil {
+					t.Fatalf("the kernel takes %d bytes, %v", n, err)
+				}
+				ended := make(chan error, 1)
+				go func() { ended <- st.pump() }()
+				synctest.Wait()
+				waiting := func() int { st.s.mu.Lock(); defer st.s.mu.Unlock(); return st.out.bytes }
+				if n := waiting(); n != maxOut {
+					t.Errorf("the pump has room: %d bytes wait", n)
+				}
+				died := time.Now()
+				near.die(t)
+				synctest.Wait()
+				if err := st.ending(); err != nil {
+					t.Errorf("the rest was not waited for: %v", err)
+				}
+				passed := 0
+				for flushes && waiting() > 0 { // nothing does in a stream that is over
+					st.s.mu.Lock()
 					plain, frame := st.sendLocked(nil)
+					st.s.mu.Unlock()
 					passed += max(0, len(plain)-wire.HeaderLen)
 					if frame != nil {
 						passed += len(frame.rest()) - wire.HeaderLen
 						frame.free()
 					}
+					synctest.Wait()
 				}
-				return st.over != nil
-			}))
-			if err := <-ended; err != nil {
-				t.Fatal(err)
-			}
-			var gone *resetError
-			if err := st.ending(); !errors.As(err, &gone) || gone.code != wire.Gone {
-				t.Errorf("the stream ended with %v", err)
-			}
-			for _, f := range frames(t, st.s.control) { // what went ahead of the RESET
-				if f.Type == wire.Data {
-					passed += len(f.Payload)
+				if err := <-ended; err != nil {
+					t.Error(err)
 				}
-			}
-			if flushes && passed != said {
-				t.Errorf("passed on %d of %d bytes", passed, said)
-			}
-			if !flushes && passed > maxOut {
-				t.Errorf("passed on %d bytes without the flusher", passed)
-			}
+				var gone *resetError
+				if err := st.ending(); !errors.As(err, &gone) || gone.code != wire.Gone {
+					t.Errorf("the stream ended with %v", err)
+				}
+				for _, f := range frames(t, st.s.control) { // what went ahead of the RESET
+					if f.Type == wire.Data {
+						passed += len(f.Payload)
+					}
+				}
+				if flushes && passed != said {
+					t.Errorf("passed on %d of %d bytes", passed, said)
+				}
+				if took := time.Since(died); !flushes && (passed > maxOut || took != lastWords) {
+					t.Errorf("passed on %d bytes without the flusher, ended after %v", passed, took)
+				}
+			})
 		})
 	}
 }

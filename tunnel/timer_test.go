@@ -34,7 +34,7 @@ func newBubbled(t *testing.T) *bubbled {
 	b := &bubbled{fd: pair[0], peer: pair[1]}
 	b.Conn, b.ring = net.Pipe()
 	t.Cleanup(func() {
-		_, _ = unix.Close(pair[0]), unix.Close(pair[1])
+		_, _ = unix.Close(b.fd), unix.Close(b.peer) // -1 if it has died
 	})
 	return b
 }
@@ -61,6 +61,21 @@ func (b *bubbled) say(t *testing.T, text string) {
 	}
 }
 
+// die closes the peer's end on top of a byte that it has not read: a reset.
+func (b *bubbled) die(t *testing.T) {
+	t.Helper()
+	if _, err := b.Write([]byte{0}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Close(b.peer); err != nil {
+		t.Fatal(err)
+	}
+	b.peer = -1
+	if _, err := b.ring.Write([]byte{0}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // heard is what has come to the peer since the last call.
 func (b *bubbled) heard(t *testing.T) []byte {
 	t.Helper()
@@ -76,6 +91,8 @@ func (b *bubbled) heard(t *testing.T) []byte {
 		all = append(all, buf[:n]...)
 	}
 }
+
+func (b *bubbled) SyscallConn() (syscall.RawConn, error) { return bubbledRaw{b}, nil }
 
 // bubbledRaw is the syscall.RawConn of a bubbled.
 type bubbledRaw struct{ *bubbled }
