@@ -174,9 +174,14 @@ func (st *stream) ask() error {
 		return errMoved
 	}
 	for f.held != nil {
-		credit, raw, open := st.turn()
-		if credit <= 0 {
+		credit, raw, open, ended := st.turn()
+		if ended {
+			f.clear() // nothing follows a FIN
+			f.end, f.seen, f.since = 0, 0, time.Time{}
 			return nil
+		}
+		if credit <= 0 {
+			return st.begun()
 		}
 		n := min(credit, len(f.held.rest()))
 		switch {
@@ -213,16 +218,16 @@ func (f *front) cut(n int) *chunk {
 }
 
 // turn says what the front may send now; when nothing for want of credit, the
-// stream notes that it waits for some.
-func (st *stream) turn() (credit int, raw, open bool) {
+// stream notes that it waits for some. ended says that it may send nothing any more.
+func (st *stream) turn() (credit int, raw, open, ended bool) {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
-	if st.over != nil {
-		return 0, false, false
+	if st.over != nil || st.eof {
+		return 0, false, false, true
 	}
 	credit = st.roomLocked()
 	st.blocked = credit <= 0
-	return credit, st.front.raw, st.front.open
+	return credit, st.front.raw, st.front.open, false
 }
 
 // takes says whether there is room for n bytes; if not, the stream notes that it
@@ -244,6 +249,29 @@ func (st *stream) armHead(at time.Time) {
 	}
 }
 
+// begun looks at a head that has begun, if one has: it is late also while it could not
+// be sent.
+func (st *stream) begun() error {
+	if st.front.since.IsZero() {
+		return nil
+	}
+	_, err := st.wholeHead()
+	return err
+}
+
+// wholeHead says whether a whole head is held, and sets the deadline of one that is not.
+func (st *stream) wholeHead() (bool, error) {
+	now := time.Now()
+	whole, err := st.front.whole(now)
+	if at := st.front.deadline(); err == nil && !at.IsZero() {
+		if !now.Before(at) {
+			return false, st.front.late()
+		}
+		st.armHead(at)
+	}
+	return whole, err
+}
+
 // moreHead is the most by which forward makes a head longer.
 const moreHead = 1 << 10
 
@@ -251,15 +279,7 @@ const moreHead = 1 << 10
 // stream.
 func (st *stream) askNext() (sent bool, err error) {
 	f := st.front
-	now := time.Now()
-	whole, err := f.whole(now)
-	if at := f.deadline(); err == nil && !at.IsZero() {
-		if !now.Before(at) {
-			return false, f.late()
-		}
-		st.armHead(at)
-	}
-	if !whole || err != nil {
+	if whole, err := st.wholeHead(); !whole || err != nil {
 		return false, err
 	}
 	head := f.held.rest()[:f.end]
@@ -387,11 +407,10 @@ func (f *front) room(n int) int {
 	switch {
 	case f.held == nil:
 		return n
-	case f.end == 0 && f.body.done() && !f.open && !f.raw:
-		// A part of a head; or a whole request that came while the answer before it was
-		// open, and has not been looked at since: then there is no room, and a poke is
-		// on its way.
-		return max(0, min(n, maxHead-len(f.held.rest())))
+	case f.end == 0 && f.seen == len(f.held.rest()):
+		return min(n, maxHead-f.seen) // a part of a head
 	}
+	// It waits for room; or for the end of an answer, and has not been looked at since:
+	// then a poke is on its way. The visitor's end may not be read before it is sent.
 	return 0
 }

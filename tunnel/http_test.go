@@ -278,7 +278,7 @@ func TestRoomBehindARequest(t *testing.T) {
 			t.Errorf("open %v: room for %d bytes", open, f.room(wire.MaxData))
 		}
 	}
-	f = &front{held: chunkOf([]byte("GET / "))}
+	f = &front{held: chunkOf([]byte("GET / ")), seen: len("GET / ")}
 	if n := f.room(wire.MaxData); n != maxHead-len("GET / ") {
 		t.Errorf("room for %d bytes of a head", n)
 	}

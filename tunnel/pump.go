@@ -172,7 +172,7 @@ func earlier(a, b time.Time) time.Time {
 func (st *stream) sendOn(c *chunk) {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
-	if st.over != nil {
+	if st.over != nil || st.eof { // since the pump has looked: nothing follows a FIN
 		c.free()
 		return
 	}
