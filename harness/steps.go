@@ -228,13 +228,20 @@ func (w *World) Settle() {
 }
 
 // endure waits until the deadline of a fault that is to be survived, and notes the
-// first connection that is given up. Where data was in flight, it must flow again.
+// first connection that is given up. Where data was in flight, it must flow again, on each
+// connection, and still when a third of the time is over: by then what the kernels had kept
+// has been sent again.
 func (w *World) endure() {
 	w.t.Helper()
 	r := w.round
 	end := r.at.Add(seconds(r.window.Deadline))
 	before := r.load().Bytes
+	third := time.Now().Add(time.Until(end) / 3)
+	var then map[*load.Visitor]int64
 	for time.Now().Before(end) {
+		if then == nil && time.Now().After(third) {
+			then = w.through()
+		}
 		left, all := w.left()
 		w.first(left < all)
 		if err := pause(w.ctx, poll); err != nil {
@@ -246,12 +253,42 @@ func (w *World) endure() {
 	}
 	if r.busy() && r.load().Bytes == before {
 		r.outcome.Stalled = fmt.Sprintf("no byte has come since %s was over", r.fault.Name)
+	} else if n, all := stuck(then, w.through()); n > 0 {
+		r.outcome.Stalled = fmt.Sprintf("of %d visitors with data in flight %d live and get none any more, after %s was over", all, n, r.fault.Name)
 	}
 	w.beside()
 	r.settled, r.passed = true, time.Now()
 	r.outcome.Waited = r.starved.Waited()
 	w.snapshot(record.WindowEnd, func(s *leak.Snapshots, f record.Sample) { s.F = f })
 	w.look("held to the end of the window")
+}
+
+// through is how many bytes have come through the target so far, for each visitor who lives
+// and sends or takes all the time: an upload's are those that have reached the origin.
+func (w *World) through() map[*load.Visitor]int64 {
+	came := map[*load.Visitor]int64{}
+	for _, v := range w.round.visitors {
+		if v.Err() != nil {
+			continue
+		}
+		switch v.Visit().Flow {
+		case load.Upload:
+			came[v] = w.origin.Checked(v.Visit().Seed)
+		case load.Both, load.Download:
+			came[v] = v.Bytes()
+		}
+	}
+	return came
+}
+
+// stuck counts those of all that got nothing from then to now.
+func stuck(then, now map[*load.Visitor]int64) (n, all int) {
+	for v, bytes := range now {
+		if before, known := then[v]; known && bytes == before {
+			n++
+		}
+	}
+	return n, len(now)
 }
 
 // left counts the exposed sockets that are still held, of all those whose holders live:

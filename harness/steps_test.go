@@ -2,11 +2,14 @@ package harness
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/record"
 )
 
@@ -94,6 +97,54 @@ func TestWhatSurvivedIsWaitedFor(t *testing.T) {
 		r := round{outcome: record.Outcome{Returned: c.returned}, window: record.Window{Survive: c.survive}}
 		if r.mayReturn() != c.want {
 			t.Errorf("%+v: waits %v", c, !c.want)
+		}
+	}
+}
+
+// What the visitor's own kernel has taken of an upload has not come through.
+func TestUploadThatIsStuck(t *testing.T) {
+	w := sleepers(t)
+	ln, err := w.Lab.Origin.Listen(t.Context(), netip.AddrPortFrom(w.Lab.OriginIP, 7000).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.origin = load.Serve(nil, ln)
+	defer w.origin.Close()
+	v, err := load.Open(t.Context(), w.Lab.Client.DialContext, load.Visit{Protocol: load.TCP, Address: ln.Addr().String(), Seed: 5, Flow: load.Upload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	w.round = &round{visitors: []*load.Visitor{v}}
+	flows := func(since map[*load.Visitor]int64, sent int64) bool {
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(poll) {
+			if n, all := stuck(since, w.through()); n == 0 && all == 1 && v.Bytes() > sent {
+				return true
+			}
+		}
+		return false
+	}
+	if !flows(w.through(), v.Bytes()) {
+		t.Fatal("nothing flows")
+	}
+	cable, err := w.Lab.End(lab.AtOrigin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cable.Down(); err != nil {
+		t.Fatal(err)
+	}
+	// What had passed the cable may still be read.
+	for end := time.Now().Add(10 * time.Second); ; {
+		then, sent := w.through(), v.Bytes()
+		for v.Bytes() == sent && time.Now().Before(end) {
+			time.Sleep(poll)
+		}
+		if n, all := stuck(then, w.through()); n == 1 && all == 1 && v.Bytes() > sent {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("an upload over a cable that is out is not stuck")
 		}
 	}
 }

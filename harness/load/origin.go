@@ -26,13 +26,14 @@ type Origin struct {
 	closing chan struct{}
 	once    sync.Once
 	err     error
-	corrupt error          // the first wrong byte of an upload
-	wait    sync.WaitGroup // accept loops, connections, hijacked handlers
+	corrupt error            // the first wrong byte of an upload
+	checked map[uint64]int64 // bytes of each upload that were right, by its seed
+	wait    sync.WaitGroup   // accept loops, connections, hijacked handlers
 }
 
 // Serve starts an origin on two listeners, either of which may be nil. Close it.
 func Serve(httpListener, tcpListener net.Listener) *Origin {
-	o := &Origin{http: httpListener, tcp: tcpListener, conns: make(map[*conn]struct{}), closing: make(chan struct{})}
+	o := &Origin{http: httpListener, tcp: tcpListener, conns: make(map[*conn]struct{}), checked: make(map[uint64]int64), closing: make(chan struct{})}
 	o.server = &http.Server{
 		Handler: o,
 		// No timeouts: an idle visitor may stay for hours.
@@ -244,10 +245,20 @@ func (o *Origin) verify(r io.Reader, seed uint64, n int) {
 			}
 			return
 		}
+		o.mu.Lock()
+		o.checked[seed] += int64(got)
+		o.mu.Unlock()
 		if err != nil {
 			return
 		}
 	}
+}
+
+// Checked is how many bytes of the upload with a seed have come, all of them right.
+func (o *Origin) Checked(seed uint64) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.checked[seed]
 }
 
 // Err is the first wrong byte that came in an upload (ErrCorrupt), nil if there was none.
