@@ -55,7 +55,7 @@ func (l *stay) tend(slot uint8) { l.keep.Go(func() { l.keeper(slot) }) }
 // attempts are those of [Client.reconnect].
 func (l *stay) keeper(slot uint8) {
 	delay := l.c.cfg.Backoff
-	for {
+	for !l.c.leaving.Load() {
 		joined, err := l.session(slot)
 		if errors.Is(err, errReplaced) || l.lost(err) || l.c.leaving.Load() {
 			return
