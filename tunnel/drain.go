@@ -113,10 +113,22 @@ func (s *session) drainLocked() {
 	s.drainedLocked()
 }
 
-// drainedLocked ends a session that is drained. The server does so: it opens the
-// streams, and knows that none is on its way.
+// drainedLocked is sentLocked, unless somebody flushes: who does looks afterwards.
 func (s *session) drainedLocked() {
-	if s.away && s.role == roleServer && len(s.streams) == 0 {
+	if !s.flushing {
+		s.sentLocked()
+	}
+}
+
+// sentLocked ends a session that is drained, once the kernel has all that its peer must
+// hear: GOAWAY, and how the last streams ended. (A PING it need not answer.) The server
+// does so: it opens the streams, and knows that none is on its way.
+func (s *session) sentLocked() {
+	switch {
+	case !s.away || s.role != roleServer || len(s.streams) > 0:
+	case len(s.control) > 0:
+		s.wakeLocked()
+	default:
 		s.endLocked(cause{byDrain, errors.New("drained")})
 	}
 }

@@ -105,6 +105,7 @@ func (s *session) flushNow() {
 		if s.pendingLocked() {
 			s.wakeLocked()
 		}
+		s.sentLocked()
 	}
 }
 
@@ -181,6 +182,7 @@ func (s *session) fill(room *flushRoom) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	room.plain = room.plain[:0]
+	s.sentLocked() // the batch before this one
 	if s.cause != nil {
 		s.flushing = false
 		return false

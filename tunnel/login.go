@@ -128,13 +128,13 @@ func (l *login) end(c cause) {
 
 // open opens a stream on the session that has the fewest. The caller owns it as
 // session.open says.
-func (l *login) open(kind wire.Kind, visitor string) (*stream, error) {
+func (l *login) open(kind wire.Kind, visitor string, f *front) (*stream, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock() // else two would find the same one the least busy
 	err := errors.New("open stream: the login is over")
 	for _, s := range l.leastBusyLocked() {
 		var st *stream
-		if st, err = s.open(kind, visitor); err == nil {
+		if st, err = s.open(kind, visitor, f); err == nil {
 			return st, nil
 		}
 		if full := (*resetError)(nil); errors.As(err, &full) {

@@ -254,9 +254,9 @@ func (s *session) fin(f wire.Frame) error {
 	return err
 }
 
-// open opens a stream to the client. The caller owns it: it closes what it
-// connects to the stream, then calls release.
-func (s *session) open(kind wire.Kind, visitor string) (*stream, error) {
+// open opens a stream to the client, with the front of an HTTP visitor. The caller owns
+// it: it closes what it connects to the stream, then calls release.
+func (s *session) open(kind wire.Kind, visitor string, f *front) (*stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cause != nil {
@@ -278,7 +278,9 @@ func (s *session) open(kind wire.Kind, visitor string) (*stream, error) {
 	s.last++
 	s.control = wire.AppendOpen(s.control, s.last, kind, visitor)
 	// Not flushed here: carry does so, often with the first DATA in one record.
-	return s.addLocked(s.last, kind, visitor), nil
+	st := s.addLocked(s.last, kind, visitor)
+	st.front = f
+	return st, nil
 }
 
 // openedLocked takes OPEN: it starts the stream's owner.

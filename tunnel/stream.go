@@ -23,7 +23,7 @@ type stream struct {
 	visitor string
 	born    time.Time
 	drainer sync.WaitGroup // who writes to conn: the drainer, or for a moment the reader
-	front   *front         // of an HTTP visitor; nil for all others. Set before carry.
+	front   *front         // of an HTTP visitor; nil for all others. Set by open.
 
 	// The rest is guarded by s.mu.
 	conn     edge // nil before carry

@@ -21,7 +21,7 @@ func (s *Server) serveTCP(conn *net.TCPConn, l *login) {
 	peer := conn.RemoteAddr().String()
 	wear(labels(roleServer, "visitor", peer))
 	opts := s.edge(conn)
-	st, err := l.open(wire.TCP, peer)
+	st, err := l.open(wire.TCP, peer, nil)
 	if err != nil {
 		reason := "no session"
 		if full := (*resetError)(nil); errors.As(err, &full) {
@@ -158,13 +158,12 @@ func (s *Server) route(f *front) (*stream, error) {
 	case l == nil:
 		return nil, &httpError{http.StatusServiceUnavailable, "the host is known, but its tunnel client is away"}
 	}
-	st, err := l.open(wire.HTTP, f.conn.RemoteAddr().String())
+	st, err := l.open(wire.HTTP, f.conn.RemoteAddr().String(), f)
 	if full := (*resetError)(nil); errors.As(err, &full) {
 		return nil, &httpError{http.StatusServiceUnavailable, "the host has too many visitors"}
 	} else if err != nil {
 		return nil, &httpError{http.StatusServiceUnavailable, "the host is known, but its tunnel client has just gone away"}
 	}
-	st.front = f
 	wear(st.labels())
 	return st, nil
 }
