@@ -292,7 +292,6 @@ func TestLateHead(t *testing.T) {
 	address, _ := webOrigin(t, func(out http.ResponseWriter, in *http.Request) { fmt.Fprint(out, in.URL.Path) })
 	w.client(address, nil)
 	conn := dial(t, w.server.HTTPAddr())
-	lasting(t, conn)
 	answers := bufio.NewReader(conn)
 	answer := func(want int) {
 		t.Helper()

@@ -153,9 +153,7 @@ func TestUnfinishedHandshakes(t *testing.T) {
 	early.send(wire.Append(nil, wire.Ping, 0, make([]byte, 8)))
 	tcp["PING before AUTH"] = early.tcp
 	for name, conn := range tcp {
-		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
+		renew(conn)
 		all, err := io.ReadAll(conn)
 		if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
 			t.Errorf("%s: not dropped", name)

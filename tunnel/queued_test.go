@@ -40,9 +40,6 @@ func TestQueuedIn(t *testing.T) {
 	eventually(t, "much waits", func() bool { look(); return highest >= most/2 })
 	for i := range 100 {
 		text := fmt.Sprint("served ", i)
-		if err := honest.SetDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
 		say(t, honest, text)
 		hear(t, honest, text)
 		look()
