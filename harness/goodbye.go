@@ -51,19 +51,29 @@ func stay(ctx context.Context, i *target.Instance, o *probe.Observer, told time.
 	return s, i.Kill()
 }
 
-// goodbye tells a process to end, outside of any fault, and blames it if it does not. It
-// may have no observer.
+// part tells a process to end, outside of any fault, as stay has it. That it had ended by
+// itself before is an error that blames it. It may have no observer.
+func part(ctx context.Context, i *target.Instance, o *probe.Observer, within time.Duration, waited func() float64) (*record.Stay, error) {
+	told := time.Now()
+	if err := i.Signal(unix.SIGTERM); err != nil {
+		return nil, err
+	}
+	if err := parted(ctx, i, within); err != nil {
+		return nil, errors.Join(err, i.Kill())
+	}
+	s, err := stay(ctx, i, o, told, within, waited)
+	if err == nil && s == nil && !i.AsTold() {
+		err = &dead{errors.New(epitaph(i))}
+	}
+	return s, err
+}
+
+// goodbye tells a process to end and blames it if it does not, where there is no round to
+// note it in.
 func goodbye(ctx context.Context, i *target.Instance, o *probe.Observer) error {
 	starved := StartStarvation()
 	defer starved.End()
-	told := time.Now()
-	if err := i.Signal(unix.SIGTERM); err != nil {
-		return err
-	}
-	if err := parted(ctx, i, fault.Goodbye); err != nil {
-		return errors.Join(err, i.Kill())
-	}
-	s, err := stay(ctx, i, o, told, fault.Goodbye, starved.Waited)
+	s, err := part(ctx, i, o, fault.Goodbye, starved.Waited)
 	if err != nil || s == nil {
 		return err
 	}
@@ -72,6 +82,24 @@ func goodbye(ctx context.Context, i *target.Instance, o *probe.Observer) error {
 		err = &dead{err}
 	}
 	return err
+}
+
+// farewell lets a client leave that came for the round, and notes if it does not in time, or
+// had ended by itself before.
+func (w *World) farewell(i *target.Instance, within time.Duration, waited func() float64) {
+	w.t.Helper()
+	o := &w.round.outcome
+	s, err := part(context.WithoutCancel(w.ctx), i, nil, within, waited)
+	switch {
+	case errors.As(err, new(*dead)):
+		if o.Died == "" {
+			o.Died = w.evidence.secrets.text(err.Error())
+		}
+	case err != nil:
+		w.abort(err)
+	case s != nil && o.Stayed == nil:
+		o.Stayed = s
+	}
 }
 
 // parted waits until a process has ended, for so long at most.

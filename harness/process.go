@@ -20,8 +20,10 @@ type Process struct {
 }
 
 // epitaph says how a process ended that nobody had told to.
-func (p *Process) epitaph() string {
-	return fmt.Sprintf("the %s ended by itself: %s: %s", p.Role, p.Status(), last(p.Tail(1)))
+func (p *Process) epitaph() string { return epitaph(p.Instance) }
+
+func epitaph(i *target.Instance) string {
+	return fmt.Sprintf("the %s ended by itself: %s: %s", i.Role, i.Status(), last(i.Tail(1)))
 }
 
 // adopt observes a process that has just become ready, and records its life.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/halfopen/halfopen/harness/fault"
 	"github.com/halfopen/halfopen/harness/lab"
 	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/record"
@@ -23,7 +24,7 @@ func (w *World) ExpectService() {
 		w.abort(errors.New("expect service: call Heal first"))
 	}
 	limit := leak.ServiceLimit(w.suite.Settings)
-	services := w.ask(limit, w.returning, w.newcomer)
+	services := w.serve(limit, fault.Goodbye)
 	if len(w.neighbours) > 0 {
 		services = append(services, w.serveWithin(limit, "neighbouring", time.Now(), w.waited(), w.neighboursServe))
 	}
@@ -52,6 +53,21 @@ func (w *World) note(services ...record.Service) {
 		w.emit(record.Event{Kind: record.KindService, Service: &s})
 	}
 	w.round.services = append(w.round.services, services...)
+}
+
+// serve lets the returning client and a new one serve, and the new one leave again: that has
+// a time of its own, and is none of its service.
+func (w *World) serve(limit float64, goodbye time.Duration) []record.Service {
+	w.t.Helper()
+	var guest *target.Instance
+	services := w.ask(limit, w.returning, func(ctx context.Context) (err error) {
+		guest, err = w.welcome(ctx)
+		return err
+	})
+	if guest != nil {
+		w.farewell(guest, goodbye, w.since())
+	}
+	return services
 }
 
 // ask lets the two clients serve, one after the other, each within limit seconds.
@@ -142,11 +158,20 @@ func (w *World) Relogin() {
 
 // newcomer lets a second client log in, serve, and leave in good order.
 func (w *World) newcomer(ctx context.Context) error {
-	i, err := w.deployment.StartClient(ctx, target.Newcomer)
-	if err != nil {
+	i, err := w.welcome(ctx)
+	if i == nil {
 		return err
 	}
-	return errors.Join(w.served(ctx, w.Lab.Visitor, target.Newcomer), goodbye(context.WithoutCancel(ctx), i, nil))
+	return errors.Join(err, goodbye(context.WithoutCancel(ctx), i, nil))
+}
+
+// welcome lets a second client log in and serve. Whoever calls it lets it leave, if there is one.
+func (w *World) welcome(ctx context.Context) (*target.Instance, error) {
+	i, err := w.deployment.StartClient(ctx, target.Newcomer)
+	if err != nil {
+		return nil, err
+	}
+	return i, w.served(ctx, w.Lab.Visitor, target.Newcomer)
 }
 
 // served visits a client until a whole round of visits succeeds.
