@@ -133,21 +133,23 @@ func (s *session) sentLocked() {
 	}
 }
 
-// cutIdle is the drain deadline.
+// cutIdle is the drain deadline. What it cuts may be in the middle of something: both ends
+// hear of a reset.
 func (s *session) cutIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.streams {
 		if st.front == nil || st.front.raw {
-			st.resetLocked(&resetError{code: wire.Drained, text: fmt.Sprintf("its session was replaced %v ago", s.cut)}, true)
+			st.resetLocked(&resetError{code: wire.Gone, text: fmt.Sprintf("its session was replaced %v ago", s.cut)}, true)
 		}
 	}
 }
 
-// moves says whether the visitor's next request goes to another session.
+// moves says whether the visitor's next request goes to another session. What it has sent
+// on this one is gone.
 func (st *stream) moves() bool {
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
 	f := st.front
-	return st.s.away && !f.open && !f.raw && f.body.done() && f.asked > 0 && st.over == nil && !st.eof
+	return st.s.away && !f.open && !f.raw && f.body.done() && f.asked > 0 && st.over == nil && !st.eof && st.out.bytes == 0
 }

@@ -181,7 +181,8 @@ func TestDrainDeadline(t *testing.T) {
 	say(t, origin, answer)
 	hear(t, slow, answer)
 	eventually(t, "the session ended with its last stream", func() bool { return w.log.has("detector=drain") })
-	metric(t, w.server.AdminAddr(), `tunnel_stream_resets_total{reason="drained"} 2`)
+	metric(t, w.server.AdminAddr(), `tunnel_stream_resets_total{reason="drained"} 1`)
+	metric(t, w.server.AdminAddr(), `tunnel_stream_resets_total{reason="gone"} 1`)
 	metric(t, w.server.AdminAddr(), `tunnel_sessions_recycled_total{reason="requests"} 1`)
 	metric(t, w.server.AdminAddr(), "tunnel_sessions 1")
 }

@@ -57,7 +57,7 @@ func (st *stream) finish(conn *net.TCPConn, most time.Duration) error {
 		c.free()
 		st.wrote(n)
 		if failed != nil {
-			return err // the stream is over anyway
+			return fmt.Errorf("write last words: %w", failed) // whatever the reset says, it ends before its end
 		}
 	}
 	// The caller's RST would throw away what the kernel has not sent yet.

@@ -312,6 +312,9 @@ func (st *stream) sendLocked(plain []byte) ([]byte, *chunk) {
 		st.finSent = true
 		st.pokeLocked() // the pump may be done
 	}
+	if st.s.away && st.out.bytes == 0 && st.front != nil && !st.front.open {
+		st.pokeLocked() // the visitor may move on
+	}
 	st.unblockLocked()
 	return plain, frame
 }

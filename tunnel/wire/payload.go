@@ -116,7 +116,7 @@ type Code uint8
 
 // The codes of RESET and REFUSED.
 const (
-	Gone       Code = 1 // RESET: the connection behind the stream died or was reset
+	Gone       Code = 1 // RESET: the connection behind the stream died, was reset or was cut
 	DialFailed Code = 2 // RESET: the origin could not be reached
 	Silent     Code = 3 // RESET: half closed, and silent for too long
 	Limit      Code = 4 // RESET, REFUSED: too many already; try later
