@@ -20,7 +20,7 @@ type chunk struct {
 	off  int    // where the bytes that are still to be written begin
 	next *chunk // in its queue
 
-	// Of a chunk that is the rest of a straight write to an HTTP visitor.
+	// Of a chunk for an HTTP visitor of which a part may be written.
 	followed bool // front has seen its bytes; no others may join them
 	whole    bool // the answer ends with it
 }

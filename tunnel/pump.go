@@ -53,11 +53,19 @@ func (st *stream) finish(conn *net.TCPConn, most time.Duration) error {
 	}
 	for rest.bytes > 0 {
 		c := rest.pop()
+		if st.follow(c) != nil {
+			c.free()
+			return err // the answer has ended before, or is none
+		}
+		whole := c.whole
 		n, failed := conn.Write(c.rest())
 		c.free()
 		st.wrote(n)
 		if failed != nil {
 			return fmt.Errorf("write last words: %w", failed) // whatever the reset says, it ends before its end
+		}
+		if whole {
+			st.answeredAll()
 		}
 	}
 	// The caller's RST would throw away what the kernel has not sent yet.
@@ -212,14 +220,11 @@ func (st *stream) drain() {
 			}
 			return
 		}
-		whole := c.whole // an answer ends with this chunk
-		if st.front != nil && !c.followed {
-			var err error
-			if whole, err = st.answered(c.rest()); err != nil {
-				st.fail(c, err)
-				return
-			}
+		if err := st.follow(c); err != nil {
+			st.fail(c, err)
+			return
 		}
+		whole := c.whole
 		for len(c.rest()) > 0 {
 			p := c.rest()[:min(record, len(c.rest()))]
 			n, err := st.conn.Write(p)
@@ -235,6 +240,15 @@ func (st *stream) drain() {
 			st.answeredAll()
 		}
 	}
+}
+
+// follow looks for the end of an answer in a chunk that is about to be written.
+func (st *stream) follow(c *chunk) (err error) {
+	if st.front != nil && !c.followed {
+		c.whole, err = st.answered(c.rest())
+		c.followed = err == nil
+	}
+	return err
 }
 
 // fail ends the drainer when a write fails: because the stream was reset, or

@@ -75,6 +75,9 @@ func (s *Server) serveHTTP(conn *net.TCPConn) {
 		if err == nil {
 			err = st.carry(conn, opts)
 		}
+		if st.answeredBefore(err) {
+			err = nil
+		}
 		page := pageFor(st, err)
 		if page == nil && err != nil && !errors.Is(err, errMoved) {
 			if !errors.Is(err, errEnd) {
@@ -166,6 +169,19 @@ func (s *Server) route(f *front) (*stream, error) {
 	}
 	wear(st.labels())
 	return st, nil
+}
+
+// answeredBefore says that the far end has reset a stream behind a whole answer, as when an
+// origin refuses a large upload and closes on top of the rest: that is the tail of the
+// answer, and a RST could take it away from the visitor.
+func (st *stream) answeredBefore(err error) bool {
+	var reset *resetError
+	if st == nil || !errors.As(err, &reset) || !reset.far {
+		return false
+	}
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	return st.front.asked > 0 && !st.front.open && !st.front.raw
 }
 
 // pageFor is the page that ends a visit that failed before the origin answered
