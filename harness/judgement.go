@@ -3,6 +3,7 @@ package harness
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/halfopen/halfopen/harness/leak"
@@ -108,7 +109,7 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 	r := w.round
 	start := time.Now()
 	end := start.Add(seconds(settle.Last))
-	last := map[string]record.Sample{}
+	looked := map[string]bool{}
 	back := true
 	var began time.Time // the last look: it takes long where the machine is busy
 	for {
@@ -124,16 +125,8 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 				}
 				w.abort(fmt.Errorf("take snapshot G: %w", err))
 			}
-			s := r.snapshots[p.Role]
-			s.G = g
-			if r.mayReturn() {
-				rows, _ := s.Excesses()
-				for _, row := range rows {
-					back = back && row.OK
-				}
-			}
-			back = back && leak.Alike(last[p.Role], g)
-			last[p.Role] = g
+			back = r.settles(p.Role, g) && back
+			looked[p.Role] = true
 		}
 		if back || time.Now().After(end) {
 			break
@@ -147,18 +140,48 @@ func (w *World) baseline(settle record.Window, processes []*Process) float64 {
 		took = -1
 	}
 	for _, p := range processes {
-		if g, ok := last[p.Role]; ok {
+		if s := r.snapshots[p.Role]; looked[p.Role] {
+			if u := s.U; u.PID != 0 {
+				w.emit(record.Event{Kind: record.KindSnapshot, At: u.At, Snapshot: &record.Snapshot{Label: record.Unsettled, Sample: u}})
+			}
+			g := s.G
 			w.weigh(p, &g, end)
-			r.snapshots[p.Role].G = g
+			s.G = g
 			w.emit(record.Event{Kind: record.KindSnapshot, At: g.At, Snapshot: &record.Snapshot{Label: record.Settled, Sample: g}})
 		}
 	}
 	return took
 }
 
+// settles takes a look at one process for its snapshot G, until the next, and says whether
+// the process is back at its baseline, and as it was at the look before.
+func (r *round) settles(role string, g record.Sample) bool {
+	s := r.snapshots[role]
+	rest := leak.Alike(s.G, g)
+	if s.U = s.G; rest {
+		s.U = record.Sample{}
+	}
+	s.G = g
+	if !r.mayReturn() {
+		return rest
+	}
+	rows, _ := s.Excesses()
+	return rest && !slices.ContainsFunc(rows, func(row record.Row) bool { return !row.OK })
+}
+
 // mayReturn says whether there is a baseline to wait for: not where something outlived its
 // window, which is a leak already. What survived by design leaves with its visitors.
-func (r *round) mayReturn() bool { return r.outcome.Returned >= 0 || r.window.Survive || r.window.May }
+func (r *round) mayReturn() bool {
+	if r.window.Survive || r.window.May {
+		return true
+	}
+	for _, s := range r.snapshots {
+		if len(leak.Survivors(r.fault, s.B, s.E, s.F)) > 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // weigh reads a process's memory into its snapshot G, again and again while that is
 // too much and there is time: the runtime gives pages back in its own time.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/halfopen/halfopen/harness/lab"
+	"github.com/halfopen/halfopen/harness/leak"
 	"github.com/halfopen/halfopen/harness/load"
 	"github.com/halfopen/halfopen/harness/record"
 )
@@ -89,12 +90,15 @@ func TestInTransit(t *testing.T) {
 }
 
 func TestWhatSurvivedIsWaitedFor(t *testing.T) {
+	holds := record.Sample{Role: "server", PID: 7, FDs: []record.FD{{Number: 8, Target: "socket:[108]", Inode: 108}},
+		Sockets: []record.Socket{{FD: 8, Inode: 108, State: "ESTABLISHED", Local: "10.0.0.1:4443", Remote: "10.0.0.2:40000"}}}
+	gone := record.Sample{Role: "server", PID: 7}
 	for _, c := range []struct {
-		returned float64
-		survive  bool
-		want     bool
-	}{{4, false, true}, {-1, true, true}, {-1, false, false}} {
-		r := round{outcome: record.Outcome{Returned: c.returned}, window: record.Window{Survive: c.survive}}
+		f       record.Sample
+		survive bool
+		want    bool
+	}{{gone, false, true}, {holds, true, true}, {holds, false, false}} {
+		r := round{window: record.Window{Survive: c.survive}, snapshots: map[string]*leak.Snapshots{"server": {B: gone, E: holds, F: c.f}}}
 		if r.mayReturn() != c.want {
 			t.Errorf("%+v: waits %v", c, !c.want)
 		}

@@ -109,6 +109,8 @@ func (s *Snapshots) put(label record.Label, sample record.Sample) {
 		s.E = sample
 	case record.WindowEnd:
 		s.F = sample
+	case record.Unsettled:
+		s.U = sample
 	case record.Settled:
 		s.G = sample
 	}

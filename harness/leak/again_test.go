@@ -17,6 +17,7 @@ func cycle(n int, r Round, v record.Verdict) []record.Event {
 		{Window: &r.Window},
 		{Fault: &r.Fault},
 		{Snapshot: &record.Snapshot{Label: record.WindowEnd, Sample: p.F}},
+		{Snapshot: &record.Snapshot{Label: record.Unsettled, Sample: p.U}},
 		{Snapshot: &record.Snapshot{Label: record.Settled, Sample: p.G}},
 		{Outcome: &o},
 		{Verdict: &record.Judgement{Verdict: v, Returned: o.Returned, Exposures: r.Fault.Exposures}},
@@ -110,5 +111,25 @@ func TestDoubtIsNotJudgedAgain(t *testing.T) {
 	}
 	if got := cases[1].Round.Processes[0].Before.PID; got != 0 {
 		t.Errorf("the floor is that of a doubted cycle, of pid %d", got)
+	}
+}
+
+// What a process of which the counts still moved had in its look before G is in the record:
+// it is judged again as it was.
+func TestWhatStillMovedIsJudgedAgain(t *testing.T) {
+	for _, c := range []struct {
+		before string
+		want   record.Verdict
+	}{{"x", record.Inconclusive}, {"y", record.Leak}} {
+		r := healthy()
+		p := &r.Processes[0]
+		p.U = holdings(7.9, session(8, 208, 28, "2"), goroutine(40, "running", nil, own+c.before))
+		p.G = holdings(8, session(8, 208, 28, "2"), goroutine(40, "running", nil, own+"y"))
+		r.Outcome.SettledAfter = -1
+		events := append([]record.Event{{Run: &record.Run{Settings: testSettings}}}, cycle(1, r, c.want)...)
+		cases := Cases(events)
+		if len(cases) != 1 || Judge(cases[0].Round).Verdict != c.want || cases[0].Difference() != "" {
+			t.Errorf("%s, then y: %s, want %s", c.before, Judge(cases[0].Round).Verdict, c.want)
+		}
 	}
 }

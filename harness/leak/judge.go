@@ -52,11 +52,6 @@ const stoodStill = "the machine itself stood still for up to "
 func inWindow(o record.Outcome) float64  { return o.Waited }
 func afterHeal(o record.Outcome) float64 { return o.WaitedAfter }
 
-// Excesses compares G with the floor of the round.
-func (s Snapshots) Excesses() ([]record.Row, []record.Excess) {
-	return Excesses(s.floor(), s.E, s.F, s.G)
-}
-
 // Judge says what a round proves.
 //
 // A fault that did not bite proves nothing, but for a process that died by itself and a

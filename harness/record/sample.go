@@ -5,15 +5,17 @@ import "time"
 // Label names the moment of a snapshot.
 type Label string
 
-// The four snapshots of a round.
+// The four snapshots of a round, and one more of a process whose counts still moved when
+// the time was over: its look before G. What is not in both proves nothing.
 const (
 	Baseline  Label = "B" // idle, logins up, after the warm-up
 	Exposed   Label = "E" // loaded, just before the fault
 	WindowEnd Label = "F" // the window is over
+	Unsettled Label = "U" // a moment before G, with other counts
 	Settled   Label = "G" // healed, service back, quiescent
 )
 
-// Snapshot is everything that one process holds at one of the four moments.
+// Snapshot is everything that one process holds at one of these moments.
 type Snapshot struct {
 	Label  Label  `json:"label"`
 	Sample Sample `json:"sample"`
