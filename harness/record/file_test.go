@@ -59,6 +59,11 @@ func TestReadRefuses(t *testing.T) {
 		{"without the last newline", whole + strings.TrimSpace(whole), 2, false, ""},
 		{"cut off", whole + whole[:30], 1, true, ""},
 		{"damaged in the middle", whole + "{\n" + whole, 1, false, "line 2"},
+		{"cut off, and appended to", whole + whole[:30] + "\x18\n" + whole, 2, true, ""},
+		{"cut off twice", whole + whole[:30] + "\x18\n" + whole + whole[:9], 2, true, ""},
+		{"cut off, and damaged later", whole + whole[:30] + "\x18\n{\n" + whole, 1, false, "line 3"},
+		{"marked, and whole", whole + strings.TrimSpace(whole) + "\x18\n" + whole, 3, false, ""},
+		{"marked, and empty", whole + "\x18\n" + whole, 2, false, ""},
 		{"two runs in one folder", head + whole + head + whole, 2, false, "a second run begins in line 3"},
 		{"another version", `{"kind":"run","run":{"version":99}}` + "\n", 0, false, "version 99"},
 	} {
@@ -81,6 +86,36 @@ func TestReadRefuses(t *testing.T) {
 	}
 	if _, err := Read(t.TempDir()); err == nil {
 		t.Error("a folder without a record was read")
+	}
+}
+
+// A run that was killed in the middle of a line is ended by who started it: all whole lines
+// are read, and that one is missing is said.
+func TestAppendToARecordThatWasCut(t *testing.T) {
+	dir := t.TempDir()
+	note := func(e Event) {
+		w, err := Append(dir)
+		if err == nil {
+			err = errors.Join(w.Write(e), w.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	note(Event{Kind: KindRun, Run: &Run{Version: Version}})
+	note(Event{Kind: KindEnd, End: &End{State: "passed"}})
+	path := filepath.Join(dir, FileName)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, info.Size()-20); err != nil {
+		t.Fatal(err)
+	}
+	note(Event{Kind: KindFinish, Finish: &Finish{Reason: "interrupted"}})
+	events, err := Read(dir)
+	if !errors.Is(err, ErrCut) || len(events) != 2 || events[1].Finish == nil {
+		t.Errorf("read %d events and %v, want the head, the end and that a line was cut", len(events), err)
 	}
 }
 
