@@ -114,22 +114,17 @@ func (s *sweeper) sweep(ctx context.Context) (record.Verdict, error) {
 	if err := os.MkdirAll(s.folder, 0o755); err != nil {
 		return "", err
 	}
-	old, err := filepath.Glob(filepath.Join(s.folder, "cut-*.json"))
-	if err != nil {
+	if err := s.forget(); err != nil {
 		return "", err
-	}
-	for _, file := range old { // a cut that is not played has hit nothing
-		if err := os.Remove(file); err != nil {
-			return "", err
-		}
 	}
 	if s.focus == "" {
 		run, err := s.play(ctx, 1, "records the life", "-sweep-life="+s.folder)
 		if err != nil {
 			return "", fmt.Errorf("record a life: %w", err)
 		}
-		if summary, err := verdictOf(run); err != nil || summary != record.Pass {
-			return summary, errors.Join(err, fmt.Errorf("the life that was recorded came to %s, see %s", summary, run))
+		whole, err := uncut(run)
+		if err != nil || whole != record.Pass {
+			return whole, err
 		}
 	}
 	life, err := sweep.LoadLife(s.folder)
@@ -166,6 +161,31 @@ func (s *sweeper) sweep(ctx context.Context) (record.Verdict, error) {
 	}
 	r.print(s.focus == "")
 	return r.Verdict, nil
+}
+
+// forget removes what an earlier sweep has left: its result, and its cuts, for one that is
+// not played has hit nothing.
+func (s *sweeper) forget() error {
+	old, err := filepath.Glob(filepath.Join(s.folder, "cut-*.json"))
+	if err != nil {
+		return err
+	}
+	for _, file := range append(old, filepath.Join(s.folder, "latest.json")) {
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// uncut is the verdict on the life that was recorded. If it is no PASS there is nothing to
+// cut, and it is the sweep's.
+func uncut(run string) (record.Verdict, error) {
+	verdict, err := verdictOf(run)
+	if err == nil && verdict != record.Pass {
+		fmt.Printf("\nthe life that was recorded, uncut: verdict=%s exit=%d report=%s\n", verdict, leak.ExitCode(verdict), filepath.Join(run, "index.html"))
+	}
+	return verdict, err
 }
 
 // play runs the stories that focus names and gives the run's folder. Ginkgo fails on every

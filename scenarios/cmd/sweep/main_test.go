@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -57,5 +60,41 @@ func TestAFocusNeedsNotCoverAll(t *testing.T) {
 	}
 	if verdict := (&result{}).worst(false); verdict != record.Inconclusive {
 		t.Errorf("no cut at all: %s", verdict)
+	}
+}
+
+// A life that comes to a leak before anything is cut is a leak, and no trouble of the set-up.
+func TestTheUncutLifeIsJudged(t *testing.T) {
+	run := t.TempDir()
+	if _, err := uncut(run); err == nil {
+		t.Error("a run without a summary was judged")
+	}
+	for _, want := range []record.Verdict{record.Pass, record.Leak, record.Inconclusive} {
+		if err := os.WriteFile(filepath.Join(run, "summary.json"), fmt.Appendf(nil, `{"verdict": %q}`, want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := uncut(run); err != nil || got != want {
+			t.Errorf("%s (%v), want %s", got, err, want)
+		}
+	}
+}
+
+// The result of an earlier sweep is no result of one that ends early.
+func TestForget(t *testing.T) {
+	s := sweeper{folder: t.TempDir()}
+	if err := s.forget(); err != nil {
+		t.Errorf("there is nothing to forget: %v", err)
+	}
+	life := filepath.Join(s.folder, "life.json")
+	for _, file := range []string{life, filepath.Join(s.folder, "latest.json"), filepath.Join(s.folder, "cut-2.json")} {
+		if err := os.WriteFile(file, []byte("{}"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.forget(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(s.folder, "*")); err != nil || !slices.Equal(left, []string{life}) {
+		t.Errorf("left is %v (%v)", left, err)
 	}
 }
