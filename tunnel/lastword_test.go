@@ -175,31 +175,43 @@ func TestIdleClientIsTold(t *testing.T) {
 	}
 }
 
-// Nor does one that takes nothing hold the server longer than a write may take.
-func TestDrainOfADeafClient(t *testing.T) {
-	w := newWorld(t, func(c *ServerConfig) { c.Flush, c.HeartbeatDeadline = time.Second, hung })
-	c := w.rawLogin(wire.Login{Name: "a.test", Port: uint16(w.port), Token: secret})
-	_ = c.tcp.SetReadBuffer(4 << 10)
-	s := w.session("a.test")
-	for visitors := 0; visitors < 200; visitors++ {
-		conn := w.visitTCP()
-		_ = conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-		_, err := conn.Write(make([]byte, wire.Window))
-		abort(conn)
-		conn.Close()
-		if err != nil {
-			break
+// deaf is a connection whose peer takes nothing: who writes waits for the deadline.
+type deaf struct {
+	bubbledRaw
+	deadline net.Conn
+}
+
+func (d deaf) Write(f func(fd uintptr) bool) error {
+	for !f(uintptr(d.fd)) {
+		if _, err := d.deadline.Write([]byte{0}); err != nil { // nobody reads
+			return err
 		}
 	}
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		w.server.Drain(context.Background())
-	}()
-	take(t, drained)
-	if s.cause.detector != byFlush {
-		t.Errorf("ended by %s", s.cause.detector)
-	}
+	return nil
+}
+
+// A peer that takes nothing holds nobody longer than a write may take.
+func TestDrainOfADeafPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const flush = 16 * time.Second
+		s, peer, out := bubbledSession(t, Liveness{Heartbeat: Off, HeartbeatDeadline: Off, Flush: flush})
+		s.line.raw = deaf{bubbledRaw{out}, s.deadlines.(net.Conn)}
+		for err := error(nil); err == nil; { // until the kernel has no room
+			_, err = out.Write(make([]byte, 4<<10))
+		}
+		for err := error(nil); err == nil; {
+			_, err = out.Write([]byte{0})
+		}
+		why := make(chan cause, 1)
+		go func() { why <- s.run(t.Context()) }()
+		synctest.Wait() // in a write
+		start := time.Now()
+		s.drain(true)
+		if got := <-why; got.detector != byFlush || time.Since(start) != flush {
+			t.Errorf("ended by %s after %v", got.detector, time.Since(start))
+		}
+		peer.Close()
+	})
 }
 
 // A stream has its front from the first moment: whoever drains the session looks at it.
