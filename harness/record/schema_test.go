@@ -70,7 +70,8 @@ func page(s *generator.Schema) []byte {
 
 Version %d. %s is one JSON object a line, an event each, appended as it happens. Everything that a report shows is in
 it; %s judges it again and %s draws it again. A reader refuses a record of another version by name. Fields may be added
-within a version: skip those that you do not know.
+within a version: skip those that you do not know. Of a run that was killed the last line may be half a line; if something
+was appended after that, the half line ends in a CANCEL (0x18): skip it.
 
 The JSON Schema of a line: %s, or %s.
 
