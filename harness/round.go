@@ -39,7 +39,7 @@ type round struct {
 	window   record.Window
 	undo     []fault.Heal
 	witness  fault.Witness
-	starved  *Starvation // measured from snapshot E to the verdict
+	starved  *Starvation // measured from the first visitor to the fault, and anew from snapshot E to the verdict
 	waited   float64     // by then, when the fault was healed
 	settled  bool
 	passed   time.Time // when the window was over
@@ -69,6 +69,9 @@ func (w *World) begin(ctx context.Context, cycle int) error {
 	}
 	if w.round != nil {
 		w.round.stopSampler()
+		if w.round.starved != nil { // a fault never came
+			w.round.starved.End()
+		}
 	}
 	before := map[string]record.Sample{}
 	if w.round != nil {
@@ -184,6 +187,9 @@ func (w *World) visit(n int, flow load.Flow, protocols []load.Protocol) {
 		if !slices.Contains(w.protocols(), p) {
 			w.skip(fmt.Sprintf("target %s has no way for %s", w.suite.Target.Name, p))
 		}
+	}
+	if w.round.starved == nil {
+		w.round.starve()
 	}
 	visitors, err := w.letIn(n, flow, protocols)
 	w.round.visitors = append(w.round.visitors, visitors...)

@@ -134,7 +134,7 @@ func (w *World) mixed(name string, faults []fault.Fault, do func() (saw string, 
 	w.faults++
 	r.fault = record.Fault{ID: w.faults, Name: name, Place: "several places", Class: record.Mixed}
 	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
-	r.starved = StartStarvation()
+	r.starve()
 	w.expose()
 	w.boundMixed(faults)
 	w.listen()

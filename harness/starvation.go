@@ -69,6 +69,17 @@ func (s *Starvation) End() (longest, pressure float64) {
 	return s.longest.Seconds(), waited.Seconds() / time.Since(s.began).Seconds()
 }
 
+// starve measures anew how long the machine lets threads wait, and says how long it did
+// while it was measured before, in seconds.
+func (r *round) starve() (before float64) {
+	if r.starved != nil {
+		before = r.starved.Waited()
+		r.starved.End()
+	}
+	r.starved = StartStarvation()
+	return before
+}
+
 // withWaits is what came of do, and how long the machine let threads wait meanwhile, all waits
 // together, in seconds.
 func withWaits(do func() error) (waited float64, err error) {

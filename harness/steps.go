@@ -29,20 +29,14 @@ func (w *World) Inject(f fault.Fault) {
 	w.faults++
 	r.fault.ID = w.faults
 	w.emit(record.Event{Kind: record.KindLoad, Load: r.load()})
-	r.starved = StartStarvation()
+	before := r.starve()
 	resume := w.hush()
 	if !r.busy() {
 		w.acknowledged()
 	}
 	w.expose()
 	w.bound()
-	for _, v := range r.visitors {
-		select {
-		case <-v.Done():
-			r.outcome.Broken = fmt.Sprintf("a %s visitor from %s lost its connection before the fault: %v", v.Visit().Protocol, v.Local(), v.Err())
-		default:
-		}
-	}
+	r.severed(before)
 	w.listen()
 	w.lost()
 	w.mu.Lock()
@@ -66,6 +60,19 @@ func (w *World) Inject(f fault.Fault) {
 	}
 	w.phase("injected", r.at)
 	w.look("witnessed")
+}
+
+// severed notes a visitor who was lost before the fault, and what the machine had let threads
+// wait by then, before and since snapshot E.
+func (r *round) severed(before float64) {
+	for _, v := range r.visitors {
+		select {
+		case <-v.Done():
+			r.outcome.Broken = fmt.Sprintf("a %s visitor from %s lost its connection before the fault: %v", v.Visit().Protocol, v.Local(), v.Err())
+			r.outcome.WaitedBefore = before + r.starved.Waited()
+		default:
+		}
+	}
 }
 
 // bring takes snapshot E again: what goes through the fault has come with it. A socket

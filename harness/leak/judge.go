@@ -30,14 +30,17 @@ const Keeps = 0.8
 
 // Starved says whether the machine stood still for so long around a fault that what
 // was late then says nothing.
-func Starved(o record.Outcome) bool { return max(inWindow(o), afterHeal(o)) > starving }
+func Starved(o record.Outcome) bool { return stood(o) > starving }
+
+// stood is the longest of the times that the machine stood still around a fault, in seconds.
+func stood(o record.Outcome) float64 { return max(beforeFault(o), inWindow(o), afterHeal(o)) }
 
 // StoodStill is what stands beside a finding on a machine that starved; "" on another.
 func StoodStill(o record.Outcome) string {
 	if !Starved(o) {
 		return ""
 	}
-	return fmt.Sprintf("%s%.3g s", stoodStill, max(inWindow(o), afterHeal(o)))
+	return fmt.Sprintf("%s%.3g s", stoodStill, stood(o))
 }
 
 // BlamesMachine says whether a reason has the words of StoodStill: a story that is broken
@@ -46,11 +49,12 @@ func BlamesMachine(reason string) bool { return strings.Contains(reason, stoodSt
 
 const stoodStill = "the machine itself stood still for up to "
 
-// inWindow and afterHeal are how late the machine may have made a target, in seconds,
-// that takes many steps: all waits of that time together, which are no less than the
-// longest. What it stood still before or after excuses nothing.
-func inWindow(o record.Outcome) float64  { return o.Waited }
-func afterHeal(o record.Outcome) float64 { return o.WaitedAfter }
+// beforeFault, inWindow and afterHeal are how late the machine may have made a target, in
+// seconds, that takes many steps: all waits of that time together, which are no less than the
+// longest. What it stood still at another time excuses nothing.
+func beforeFault(o record.Outcome) float64 { return o.WaitedBefore }
+func inWindow(o record.Outcome) float64    { return o.Waited }
+func afterHeal(o record.Outcome) float64   { return o.WaitedAfter }
 
 // Judge says what a round proves.
 //
@@ -60,8 +64,8 @@ func afterHeal(o record.Outcome) float64 { return o.WaitedAfter }
 // the window's grace, or if more is held after the heal than before; DEAD if the
 // target died, gave up a healthy connection, served wrong bytes, or does not serve
 // again; LATE if all is gone, but after the deadline. On a machine that starved, what
-// is late by no more than that is INCONCLUSIVE, and so is what was given up too early
-// or flowed no more; a finding that starving does not explain stands beside it. So is
+// is late by no more than that is INCONCLUSIVE, and so is what was given up too early,
+// lost before the fault, or flowed no more; a finding that starving does not explain stands beside it. So is
 // what would be a PASS, if nothing was judged, or if
 // the live sockets are not set as the target's file says: the window is that of the
 // sockets, but a file that is wrong about what can be read is not to be believed about what can't.
@@ -151,7 +155,7 @@ func findings(r Round, j record.Judgement) []finding {
 		add(o.Lost == "" && lost(r) > 0, unless(starved, record.Dead),
 			"%s gone when %s had been survived", plural(lost(r), "connection"), r.Fault.Name)
 	}
-	add(o.Broken != "", record.Dead, "%s", o.Broken)
+	add(o.Broken != "", unless(beforeFault(o) > starving, record.Dead), "%s", o.Broken)
 	if x := o.Offer; x != nil {
 		add(x.Before < Keeps*x.Offered, record.Inconclusive,
 			"another client was offered %.3g MB/s and got %.3g MB/s before the fault already", x.Offered/1e6, x.Before/1e6)

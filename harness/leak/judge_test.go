@@ -175,6 +175,12 @@ func TestJudge(t *testing.T) {
 			r.Processes[0].F, r.Fault.Class, r.Fault.Place = record.Sample{}, record.Frozen, "server"
 		}, record.Pass, nil},
 		{"lost before the fault", func(r *Round) { r.Outcome.Broken = "a visitor lost its connection" }, record.Dead, []string{"lost its connection"}},
+		{"lost before the fault, on a machine that stood still", func(r *Round) {
+			r.Outcome.Broken, r.Outcome.WaitedBefore = "a visitor lost its connection", 1
+		}, record.Inconclusive, []string{"lost its connection", "stood still for up to 1 s"}},
+		{"lost before the fault, on a machine that stood still only later", func(r *Round) {
+			r.Outcome.Broken, r.Outcome.Waited, r.Outcome.WaitedAfter = "a visitor lost its connection", 1, 1
+		}, record.Dead, []string{"lost its connection"}},
 		{"given up before the fault", func(r *Round) {
 			r.Outcome.Lost, r.Outcome.First = "the client gave up 26 of 104 connections before the fault", 0.09
 		}, record.Dead, []string{"gave up 26 of 104"}},

@@ -338,6 +338,8 @@ type Outcome struct {
 	// snapshot E until Returned; WaitedAfter the same from the heal to snapshot G.
 	Waited      float64 `json:"waited"`
 	WaitedAfter float64 `json:"waited_after"`
+	// WaitedBefore is the same from the first visitor to the fault, where one was lost by then.
+	WaitedBefore float64 `json:"waited_before,omitempty"`
 	// Corrupt is a wrong byte that a visitor or the origin got; Broken a visitor who was
 	// lost before the fault; Lost connections that a judged process gave up between
 	// snapshot E and the fault, which a machine that stands still can do, too; Stalled data that flowed no more when the fault was over,
