@@ -94,7 +94,7 @@ func sleeper(w *World, role string) (*Process, error) {
 
 // crash ends a process as nobody of the harness does: it ends by itself.
 func crash(p *Process) error {
-	err := unix.Kill(p.PID(), unix.SIGHUP)
+	err := unix.Kill(p.PID(), unix.SIGUSR1)
 	<-p.Exited()
 	return err
 }
@@ -127,15 +127,15 @@ func TestGoneIsDead(t *testing.T) {
 		err  func(*World) error
 		want string
 	}{
-		{"the server, in the set-up", func(w *World) error { return dies(w.Server) }, "DEAD: the server ended by itself: signal: hangup: it printed nothing"},
-		{"the client, in the set-up", func(w *World) error { return dies(w.Client) }, "DEAD: the client ended by itself: signal: hangup: it printed nothing"},
+		{"the server, in the set-up", func(w *World) error { return dies(w.Server) }, "DEAD: the server ended by itself: signal: user defined signal 1: it printed nothing"},
+		{"the client, in the set-up", func(w *World) error { return dies(w.Client) }, "DEAD: the client ended by itself: signal: user defined signal 1: it printed nothing"},
 		{"the client, beside a server that the fault ended", func(w *World) error {
 			w.round = &round{injected: true, fault: record.Fault{Ends: "server"}}
 			if err := w.Server.Kill(); err != nil {
 				return err
 			}
 			return dies(w.Client)
-		}, "DEAD: the client ended by itself: signal: hangup: it printed nothing"},
+		}, "DEAD: the client ended by itself: signal: user defined signal 1: it printed nothing"},
 		{"the client that came after the one that the fault ended", func(w *World) error {
 			w.round = &round{injected: true, fault: record.Fault{Ends: "client"}}
 			if err := errors.Join(w.Client.Kill(), w.Client.Observer.Close()); err != nil {
@@ -146,14 +146,14 @@ func TestGoneIsDead(t *testing.T) {
 				return err
 			}
 			return errors.Join(crash(w.Client), errors.New("never seen"))
-		}, "DEAD: the client ended by itself: signal: hangup: it printed nothing"},
+		}, "DEAD: the client ended by itself: signal: user defined signal 1: it printed nothing"},
 		{"the client, before the fault that was to end it", func(w *World) error {
 			w.round = &round{injected: true, fault: record.Fault{Ends: "client"}}
 			if err := errors.Join(crash(w.Client), w.Client.Kill()); err != nil {
 				return err
 			}
 			return errors.New("never seen")
-		}, "DEAD: the client ended by itself: signal: hangup: it printed nothing"},
+		}, "DEAD: the client ended by itself: signal: user defined signal 1: it printed nothing"},
 		{"only whom the fault ended", func(w *World) error {
 			w.round = &round{injected: true, fault: record.Fault{Ends: "client"}}
 			return errors.Join(w.Client.Kill(), errors.New("warm up: 502"))
@@ -183,7 +183,7 @@ func TestCrashBeforeItsKill(t *testing.T) {
 		t.Fatalf("played %+v (%v)", played, err)
 	}
 	w.living()
-	if want := "the client ended by itself: signal: hangup: it printed nothing"; w.round.outcome.Died != want {
+	if want := "the client ended by itself: signal: user defined signal 1: it printed nothing"; w.round.outcome.Died != want {
 		t.Errorf("%q, want %q", w.round.outcome.Died, want)
 	}
 }
@@ -209,7 +209,7 @@ func TestCrashBeforeItsSuccessor(t *testing.T) {
 				t.Fatal(err)
 			}
 			failed := failure(w, func() { err = c.start(w) }) // there is nothing to start
-			if want := "the client ended by itself: signal: hangup: it printed nothing"; w.round.outcome.Died != want {
+			if want := "the client ended by itself: signal: user defined signal 1: it printed nothing"; w.round.outcome.Died != want {
 				t.Errorf("%q, want %q (%v, %s)", w.round.outcome.Died, want, err, failed)
 			}
 		})

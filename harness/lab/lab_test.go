@@ -429,11 +429,11 @@ func TestAsTold(t *testing.T) {
 		{"killed", func(p *Process) { _ = p.Kill() }, true},
 		{"terminated", func(p *Process) { _ = p.Signal(unix.SIGTERM); <-p.Exited() }, true},
 		{"terminated, and then killed", func(p *Process) { _ = p.Signal(unix.SIGTERM); _ = p.Kill() }, true},
-		{"by itself", func(p *Process) { by(p, unix.SIGHUP) }, false},
+		{"by itself", func(p *Process) { by(p, unix.SIGUSR1) }, false},
 		{"killed by somebody else", func(p *Process) { by(p, unix.SIGKILL) }, false},
-		{"by itself, and then killed", func(p *Process) { by(p, unix.SIGHUP); _ = p.Kill() }, false},
-		{"by itself, and killed before that was known", func(p *Process) { p.told.Store(int32(unix.SIGKILL)); by(p, unix.SIGHUP) }, false},
-		{"frozen and let go on", func(p *Process) { _ = p.Signal(unix.SIGSTOP); _ = p.Signal(unix.SIGCONT); by(p, unix.SIGHUP) }, false},
+		{"by itself, and then killed", func(p *Process) { by(p, unix.SIGUSR1); _ = p.Kill() }, false},
+		{"by itself, and killed before that was known", func(p *Process) { p.told.Store(int32(unix.SIGKILL)); by(p, unix.SIGUSR1) }, false},
+		{"frozen and let go on", func(p *Process) { _ = p.Signal(unix.SIGSTOP); _ = p.Signal(unix.SIGCONT); by(p, unix.SIGUSR1) }, false},
 	} {
 		p, err := l.Start(l.Server, Command{Role: "server", Argv: []string{"sleep", "1000"}, Log: filepath.Join(t.TempDir(), "log")})
 		if err != nil {
