@@ -85,7 +85,7 @@ func TestNewClientDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.farewell(guest, time.Minute, w.since())
-	if want := "the newcomer ended by itself: signal: hangup: ready"; w.round.outcome.Died != want || w.round.outcome.Stayed != nil {
+	if want := "the newcomer ended by itself: signal: user defined signal 1: ready"; w.round.outcome.Died != want || w.round.outcome.Stayed != nil {
 		t.Errorf("%q, want %q (%+v)", w.round.outcome.Died, want, w.round.outcome.Stayed)
 	}
 }
